@@ -1,0 +1,44 @@
+package bench
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// BenchmarkWordCount counts words with the builtin program and with the same in Go, native and as WebAssembly. Compilation
+// is not measured. All must find the same counts.
+func BenchmarkWordCount(b *testing.B) {
+	p := built(b)
+	dir, size := mailboxes(b)
+	bin := b.TempDir()
+	native, wasm := filepath.Join(bin, "words"), filepath.Join(bin, "words.wasm")
+	compile(b, native, "CGO_ENABLED=0")
+	compile(b, wasm, "GOOS=wasip1", "GOARCH=wasm")
+	count := func(program string) func() *exec.Cmd {
+		return command(dir, nil, p.millrace, "run", "--progress", "none", program, "-i", ".")
+	}
+	contest(b, size, true,
+		contender{"builtin", count("builtin:words")},
+		contender{"native", count(native)},
+		contender{"wasm", count(wasm)},
+	)
+}
+
+// compile builds the word count example.
+func compile(tb testing.TB, out string, env ...string) {
+	tb.Helper()
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s", "-o", out, "../examples/wordcount")
+	cmd.Env = append(os.Environ(), env...)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		tb.Fatalf("%v: %v\n%s", cmd.Args, err, text)
+	}
+}
+
+func writeFile(tb testing.TB, name, text string) {
+	tb.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+		tb.Fatal(err)
+	}
+}

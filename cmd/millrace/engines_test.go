@@ -1,0 +1,116 @@
+package main
+
+import (
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/millrace/millrace/internal/mailgen"
+)
+
+// built returns the path of the command, built as users build it, and a function that removes it.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "millrace-test-")
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "millrace")
+	cmd := exec.Command("go", "build", "-o", bin, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return string(out), err
+	}
+	return bin, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if bin, err := built(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(bin))
+	}
+	os.Exit(code)
+}
+
+// millrace runs the command and returns what it printed.
+func millrace(t *testing.T, args ...string) string {
+	t.Helper()
+	bin, err := built()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, bin)
+	}
+	cmd := exec.Command(bin, args...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("millrace %q: %v\n%s", args, err, stderr.String())
+	}
+	return string(out)
+}
+
+// Word count gives the sums of a shell pipeline, whatever the engine and the number of reducers, and twice the same bytes.
+func TestWordCountEngines(t *testing.T) {
+	in := t.TempDir()
+	if _, err := mailgen.New(3, nil).Write(in, 60); err != nil {
+		t.Fatal(err)
+	}
+	pipeline := exec.Command("sh", "-c", `find "$0" -type f -exec sh -c 'cat "$0"; echo' {} \; |
+		tr -s '[:space:]' '\n' | grep -v '^$' | sort | uniq -c`, in)
+	pipeline.Env = append(os.Environ(), "LC_ALL=C")
+	text, err := pipeline.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make(map[string]int64)
+	for line := range strings.Lines(string(text)) {
+		n, word, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if want[word], err = strconv.ParseInt(n, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := make(map[string]string) // bytes of an output by its number of reducers
+	for _, program := range [][]string{
+		{"builtin:words"}, {"builtin:words"},
+		{"../../examples/wordcount", "--engine=wasm"}, {"../../examples/wordcount", "--engine=native"},
+	} {
+		for _, r := range []string{"1", "7"} {
+			out := filepath.Join(t.TempDir(), "out")
+			millrace(t, slices.Concat([]string{"run"}, program, []string{"-i", in, "-o", out, "-r", r, "--progress=none"})...)
+			parts, err := filepath.Glob(filepath.Join(out, "part-r-*"))
+			if err != nil || strconv.Itoa(len(parts)) != r {
+				t.Fatalf("%v -r %s made parts %q, error %v", program, r, parts, err)
+			}
+			var all strings.Builder
+			got := make(map[string]int64)
+			for _, part := range parts {
+				text, err := os.ReadFile(part)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all.WriteString(filepath.Base(part) + "\n")
+				all.Write(text)
+				for line := range strings.Lines(string(text)) {
+					word, n, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+					word = strings.ReplaceAll(word, `\\`, `\`)
+					if got[word], err = strconv.ParseInt(n, 10, 64); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if !maps.Equal(got, want) {
+				t.Errorf("%v -r %s counts %d words unlike the pipeline's %d", program, r, len(got), len(want))
+			}
+			if first[r] == "" {
+				first[r] = all.String()
+			} else if first[r] != all.String() {
+				t.Errorf("%v -r %s: other bytes than the first output", program, r)
+			}
+		}
+	}
+}

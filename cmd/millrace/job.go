@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/millrace/millrace/internal/local"
+	"github.com/millrace/millrace/job"
+)
+
+// An execution is how one job is run and shown.
+type execution struct {
+	*outputFlags
+	sorted bool
+	safe   bool   // the program itself makes what it prints safe for a terminal
+	noun   string // what the program's records are called: match, record
+}
+
+// execute runs the job, shows its progress and sums it up.
+func (a *app) execute(spec *job.Spec, x *execution) (*job.Result, error) {
+	scr := newScreen(a.stdout, a.stderr, x.RawOutput || x.safe)
+	p := newProgress(x.Progress, scr, x.noun)
+	result, err := local.Run(a.ctx, spec, &local.Options{
+		Schemes:     schemes(),
+		Stdout:      scr,
+		Sorted:      x.sorted,
+		Progress:    p.start,
+		MaxRequests: int64(x.MaxRequests),
+		Approve:     a.approve(int64(x.MaxRequests), scr),
+	})
+	p.stop()
+	if err != nil {
+		if cause := context.Cause(a.ctx); cause != nil {
+			return nil, cause
+		}
+		return nil, err
+	}
+	if x.Progress != "none" && x.Progress != "json" {
+		summarize(a.stderr, result, spec.Limit, x.noun)
+	}
+	return result, nil
+}
+
+// approve returns the question that a job of more than limit requests must answer.
+func (a *app) approve(limit int64, scr *screen) func(int64) error {
+	return func(requests int64) error {
+		_, in := terminal(a.stdin)
+		if _, out := terminal(a.stderr); !in || !out {
+			return fmt.Errorf("the job needs about %s requests, more than %s: allow them with --max-requests", count(requests), count(limit))
+		}
+		return scr.ask(a.ctx, a.stdin, fmt.Sprintf("millrace: the job needs about %s requests to the store. Go on? [y/N] ", count(requests)))
+	}
+}

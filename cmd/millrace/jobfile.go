@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/job/jobfile"
+)
+
+// isJobFile reports whether a program is named by a job file.
+func isJobFile(name string) bool {
+	ext := filepath.Ext(name)
+	return ext == ".yaml" || ext == ".yml"
+}
+
+// maxJobFile is a little more than what package jobfile takes, in bytes.
+const maxJobFile = 1<<20 + 1
+
+// readJobFile reads the job file of that name. A relative path of its program is relative to the file.
+func readJobFile(name string) (*job.Spec, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, cause(err))
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxJobFile))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, cause(err))
+	}
+	spec, err := jobfile.Parse(name, text)
+	if err != nil {
+		return nil, err
+	}
+	if p := spec.Program.Path; p != "" && !filepath.IsAbs(p) {
+		spec.Program.Path = filepath.Join(filepath.Dir(name), p)
+	}
+	return spec, nil
+}

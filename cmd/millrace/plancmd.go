@@ -1,0 +1,53 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/millrace/millrace/internal/local"
+	"github.com/millrace/millrace/job/jobfile"
+)
+
+// A planCmd says what a job would do.
+type planCmd struct {
+	jobFlags
+	JSON bool `group:"output" name:"json" help:"Print JSON."`
+}
+
+func (c *planCmd) Help() string {
+	return `Lists the inputs as "run" with the same arguments would, and prints what it comes to. Nothing is built, read or written.`
+}
+
+func (c *planCmd) Run(a *app) error {
+	spec, program, err := c.jobFlags.spec()
+	if err != nil {
+		return err
+	}
+	if err := exists(program); err != nil {
+		return err
+	}
+	if err := jobfile.Validate(spec); err != nil {
+		return err
+	}
+	s, err := local.Plan(a.ctx, spec, &local.Options{Schemes: schemes(), Stdout: a.stdout})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(s)
+	}
+	fmt.Fprintf(a.stdout, "objects    %s\n", count(s.Objects))
+	fmt.Fprintf(a.stdout, "bytes      %s (%s)\n", count(s.Bytes), bytes(s.Bytes))
+	fmt.Fprintf(a.stdout, "largest    %s\n", bytes(s.Largest))
+	fmt.Fprintf(a.stdout, "archived   %s\n", count(s.Archived))
+	fmt.Fprintf(a.stdout, "markers    %s\n", count(s.Markers))
+	fmt.Fprintf(a.stdout, "splits     %s\n", count(int64(s.Splits)))
+	if s.Reducers > 0 { // else it is for the program to say, which is not run
+		fmt.Fprintf(a.stdout, "reducers   %s\n", count(int64(s.Reducers)))
+	}
+	fmt.Fprintf(a.stdout, "requests   about %s\n", count(s.Requests))
+	_, err = fmt.Fprintf(a.stdout, "plan       %s\n", s.Digest)
+	return err
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/millrace/millrace/internal/gatewaytest"
+)
+
+// TestScripts runs the scripts in testdata against the command, built as users build it.
+func TestScripts(t *testing.T) {
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-o", filepath.Join(bin, "millrace"), ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s3 []string
+	if !testing.Short() {
+		s3 = gatewaytest.Start(t, "mail", "results").Env()
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
+			e.Setenv("GOCACHE", filepath.Join(cache, "go-build"))
+			e.Setenv("GOFLAGS", "-mod=mod")
+			e.Vars = append(e.Vars, s3...)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "refused": refused, "nofiles": nofiles},
+	})
+}
+
+// exits runs a program that must end with an exit code: exits CODE PROGRAM ARGS…
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGS…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		ee, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		got = ee.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// refused runs a command of millrace that must end with exit code 2, one line on stderr and nothing on stdout:
+// refused TEXT ARGS…, TEXT being a part of the line.
+func refused(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: refused TEXT ARGS…")
+	}
+	exits(ts, false, append([]string{"2", "millrace"}, args[1:]...))
+	if out := ts.ReadFile("stdout"); out != "" {
+		ts.Fatalf("printed %q", out)
+	}
+	line := ts.ReadFile("stderr")
+	if err := oneLine(line, args[0]); err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+// nofiles checks that there is no file below a directory, which need not exist: nofiles DIR.
+func nofiles(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: nofiles DIR")
+	}
+	err := filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			err = fmt.Errorf("%s is there", path)
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		ts.Fatalf("%v", err)
+	}
+}
+
+// oneLine checks an error message.
+func oneLine(line, part string) error {
+	switch {
+	case !strings.HasPrefix(line, "millrace: "):
+		return fmt.Errorf("got %q, want it to start with millrace:", line)
+	case strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "\n"):
+		return fmt.Errorf("got %q, want one line", line)
+	case !strings.Contains(line, part):
+		return fmt.Errorf("got %q, want %q in it", line, part)
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/millrace/millrace/job"
+)
+
+// shownFailures is how many failed objects a summary names.
+const shownFailures = 5
+
+// summarize says in a few lines how a job ended. limit is how many lines it was to print, 0 if all.
+func summarize(stderr io.Writer, r *job.Result, limit int64, noun string) {
+	c := r.Counters
+	var b strings.Builder
+	if limit > 0 && r.Printed >= limit {
+		// What was under way when the last line was printed is not counted.
+		fmt.Fprintf(&b, "stopped after %s in %s, as --limit says", plural(r.Printed, noun), duration(r.Elapsed))
+	} else {
+		fmt.Fprintf(&b, "%s, %s, %s in %s (%s objects/s, %s/s)", plural(c.Objects, "object"), bytes(c.Bytes), plural(max(c.Output, r.Printed), noun),
+			duration(r.Elapsed), count(rate(c.Objects, r.Elapsed)), bytes(rate(c.Bytes, r.Elapsed)))
+	}
+	if r.Resumed {
+		b.WriteString("; an earlier job had decided to commit and was finished")
+	}
+	warn(stderr, b.String())
+	if c.Archived > 0 {
+		warn(stderr, plural(c.Archived, "object")+" not read: must be restored from an archive class first")
+	}
+	if c.Markers > 0 {
+		warn(stderr, plural(c.Markers, `"directory" marker`)+` not read: empty, key ends in "/"`)
+	}
+	if c.Failed == 0 {
+		return
+	}
+	warn(stderr, plural(c.Failed, "object")+" failed:")
+	for i, f := range r.FailedNames {
+		if i == shownFailures {
+			break
+		}
+		warn(stderr, "  "+f.URI+": "+f.Reason)
+	}
+	switch {
+	case len(r.Failed) > 0:
+		warn(stderr, "  all of them are listed below the output in "+keys(r.Failed))
+	case c.Failed > shownFailures:
+		warn(stderr, fmt.Sprintf("  and %s more", count(c.Failed-shownFailures)))
+	}
+}
+
+// keys names parts: all, or the first and the last.
+func keys(parts []job.Part) string {
+	switch n := len(parts); n {
+	case 1:
+		return parts[0].Key
+	case 2:
+		return parts[0].Key + " and " + parts[1].Key
+	default:
+		return parts[0].Key + " to " + parts[n-1].Key
+	}
+}

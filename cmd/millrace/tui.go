@@ -1,0 +1,76 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"github.com/millrace/millrace/internal/coordinator/commit"
+	"github.com/millrace/millrace/store"
+)
+
+// report prints err as one line and returns the exit code that it means.
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if code, ok := errors.AsType[exit](err); ok {
+		return int(code)
+	}
+	if build, ok := errors.AsType[*buildError](err); ok {
+		_, _ = io.WriteString(stderr, visible(build.Output))
+	}
+	text := err.Error()
+	if h := hint(err); h != "" {
+		text += " (" + h + ")"
+	}
+	warn(stderr, text)
+	return exitError
+}
+
+// warn prints one line.
+func warn(stderr io.Writer, text string) {
+	text = strings.ReplaceAll(strings.TrimRight(text, "\n "), "\n", "; ")
+	_, _ = fmt.Fprintf(stderr, "millrace: %s\n", visible(text))
+}
+
+// bucketOnly finds what an error says of a whole bucket.
+var bucketOnly = regexp.MustCompile(`s3://[^/ ]+/?:`)
+
+// hint returns what a user may do about err, "" if err says it all.
+func hint(err error) string {
+	text := err.Error()
+	s3 := strings.Contains(text, "s3://")
+	switch {
+	case errors.Is(err, commit.ErrExists):
+		return "--overwrite replaces it"
+	case errors.Is(err, syscall.ECONNREFUSED), strings.Contains(text, "no such host"):
+		return "is the store's address right? AWS_ENDPOINT_URL or --endpoint sets it"
+	case s3 && errors.Is(err, store.ErrPermission):
+		return "are the AWS credentials right? --no-sign-request reads public buckets without any"
+	case s3 && errors.Is(err, store.ErrNotExist) && (bucketOnly.MatchString(text) || strings.Contains(text, "NoSuchBucket")):
+		return "is there such a bucket in this store? AWS_ENDPOINT_URL or --endpoint names another than AWS"
+	case s3 && strings.Contains(strings.ToLower(text), "credentials"):
+		return "AWS_PROFILE or AWS_ACCESS_KEY_ID give credentials; --no-sign-request does without"
+	}
+	return ""
+}
+
+// terminal reports whether w is a terminal, and its width in columns.
+func terminal(w any) (width int, ok bool) {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return 0, false
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || width <= 0 {
+		width = 80
+	}
+	return width, true
+}

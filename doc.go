@@ -1,0 +1,35 @@
+// Package millrace holds the picture of Millrace: which packages there are and which may import which. There is no
+// code here; TestPicture keeps it true.
+//
+// Each line imports only lines below it; packages of one line do not import each other. A name stands for the package
+// and for what lies below it, unless another line names that. Tests may import more.
+//
+//	cmd/millrace   bench/demo   bench/sdkloop   bench   internal/chaos   job/jobtest
+//	internal/local   internal/demo
+//	internal/agent
+//	internal/cluster   internal/runner
+//	internal/coordinator/plan   internal/coordinator/commit   job/jobfile
+//	internal/coordinator
+//	mapper/builtin
+//	placement   shuffle   sandbox
+//	examples
+//	job
+//	mapper   reducer
+//	internal/gatewaytest   internal/mailgen   internal/guest   store/s3   store/file   store/mem   store/storetest
+//	store
+//
+// What users copy imports only what users can:
+//
+//	examples                                 job mapper reducer
+//
+// One third-party library is imported by one package, and its types stop there; sdkloop measures without Millrace:
+//
+//	github.com/alecthomas/kong               cmd/millrace
+//	github.com/apache/arrow                  shuffle
+//	github.com/aws/aws-sdk-go-v2             store/s3 bench/sdkloop
+//	github.com/jotaen/kong-completion        cmd/millrace
+//	github.com/nats-io                       internal/cluster
+//	github.com/schollz/progressbar           cmd/millrace
+//	github.com/tetratelabs/wazero            sandbox
+//	go.yaml.in/yaml                          job/jobfile
+package millrace

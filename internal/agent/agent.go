@@ -1,0 +1,251 @@
+// Package agent is a node: it asks the coordinator for work, opens the objects that a task names, has them mapped and reduced by
+// jailed runners, one for each slot, and keeps what mappers emit until the job is over.
+//
+// An agent never compiles, runs or parses guest code or its output beyond the bounded frames of package runner.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/internal/coordinator"
+	"github.com/millrace/millrace/internal/coordinator/plan"
+	"github.com/millrace/millrace/internal/runner"
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/store"
+)
+
+// A Coordinator is who gives work: the real one, at the other end of a cluster.
+type Coordinator interface {
+	Want(ctx context.Context, w coordinator.Want) (coordinator.Lease, error)
+	Commit(ctx context.Context, c coordinator.Commit) (coordinator.Verdict, error)
+	Fail(ctx context.Context, f coordinator.Failure) (coordinator.Verdict, error)
+	Beat(ctx context.Context, b coordinator.Beat) error
+}
+
+// A Printer shows the text of a job without output while it runs.
+type Printer interface {
+	// Print takes the next text of an attempt; more says that the same object's text goes on in the next call. What an
+	// earlier attempt of the task has shown is not shown again.
+	Print(a job.AttemptID, text []byte, more bool) error
+	// Done says that the attempt counts and that its task will print nothing more.
+	Done(a job.AttemptID) error
+}
+
+// An Output is where the parts of a job go.
+type Output struct {
+	Bucket store.Bucket
+	Prefix store.Key // of all keys, "" or ending in "/"
+	// Record writes a handle down before its first byte is uploaded, so that somebody can clean up after us.
+	Record func(ctx context.Context, attempt string, h store.Handle) error
+	// Discard gives the upload up and forgets it.
+	Discard func(ctx context.Context, attempt string, h store.Handle) error
+}
+
+// A Job is what an agent needs to work for one job.
+type Job struct {
+	Sender coordinator.Sender
+	Hello  runner.Hello
+	Code   *os.File // the program, nil if it is builtin or in process; stays the caller's
+	Inputs []plan.Input
+	Plan   *plan.Reader
+	Output *Output // nil: printed
+	Printer
+	Launch Launcher
+	Slots  int
+	// Readers is how many objects of one slot are read at once; 0: one after the other, for stores on this very machine.
+	Readers int
+}
+
+// An Agent works for one job. Make it with [New], let it [Agent.Run], then Close it.
+type Agent struct {
+	job   Job
+	coord Coordinator
+	runs  runs
+	warm  chan started // the first runner, started ahead of time
+	links []*link      // of each slot, nil while it has none
+	stop  context.CancelFunc
+
+	mu      sync.Mutex
+	running map[job.AttemptID]*try
+}
+
+type started struct {
+	link *link
+	err  error
+}
+
+// New returns an agent that works for j. It starts a runner at once, so that it is ready when work comes; the others start
+// with the first work of their slots.
+func New(ctx context.Context, j Job, c Coordinator) *Agent {
+	ctx, stop := context.WithCancel(ctx)
+	a := &Agent{
+		job: j, coord: c, stop: stop, warm: make(chan started, 1), links: make([]*link, j.Slots),
+		running: make(map[job.AttemptID]*try),
+	}
+	go func() {
+		l, err := a.start(ctx)
+		a.warm <- started{l, err}
+	}()
+	return a
+}
+
+// Describe returns what the program says of itself.
+func (a *Agent) Describe() (runner.Ready, error) {
+	s := <-a.warm
+	a.warm <- s
+	if s.err != nil {
+		return runner.Ready{}, s.err
+	}
+	return s.link.ready, nil
+}
+
+// Run works until the coordinator says that the job is over. An error is one that no other attempt on this node can mend.
+func (a *Agent) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	beats, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.beat(beats)
+	}()
+	for n := range a.job.Slots {
+		g.Go(func() error { return a.slot(ctx, n) })
+	}
+	err := g.Wait()
+	stop()
+	<-done
+	return err
+}
+
+// Close ends the runners and lets go of all runs.
+func (a *Agent) Close() error {
+	a.stop()
+	var err error
+	if s := <-a.warm; s.link != nil {
+		err = s.link.close()
+	}
+	for _, l := range a.links {
+		if l != nil {
+			err = errors.Join(err, l.close())
+		}
+	}
+	return errors.Join(err, a.runs.close())
+}
+
+// slot asks for work and does it, one lease at a time.
+func (a *Agent) slot(ctx context.Context, n int) error {
+	for {
+		lease, err := a.coord.Want(ctx, coordinator.Want{Sender: a.job.Sender, Slot: n})
+		switch {
+		case err != nil:
+			return err
+		case lease.Over:
+			return nil
+		case lease.Idle:
+			continue
+		}
+		if err := a.ready(ctx, n); err != nil {
+			return err
+		}
+		if err := a.attempt(ctx, a.links[n], &lease); err != nil {
+			return err
+		}
+	}
+}
+
+// ready makes sure that a slot has a runner that can serve.
+func (a *Agent) ready(ctx context.Context, n int) error {
+	if l := a.links[n]; l != nil && !l.dead {
+		return nil
+	} else if l != nil {
+		a.links[n] = nil
+		if err := l.close(); err != nil {
+			return err
+		}
+	}
+	select {
+	case s := <-a.warm: // the first slot that has work takes it
+		a.links[n] = s.link
+		a.warm <- started{err: s.err}
+		if s.link != nil || s.err != nil {
+			return s.err
+		}
+	default:
+	}
+	var err error
+	a.links[n], err = a.start(ctx)
+	return err
+}
+
+// attempt does what a lease says and tells the coordinator how it went. The error is the agent's.
+func (a *Agent) attempt(ctx context.Context, l *link, lease *coordinator.Lease) error {
+	t := &try{a: a, link: l, lease: lease, began: time.Now()}
+	a.mu.Lock()
+	a.running[lease.Attempt] = t
+	a.mu.Unlock()
+	hang := context.AfterFunc(ctx, l.hang) // the runner may be in the middle of something long
+	result, err := t.run(ctx)
+	hang()
+	a.mu.Lock()
+	delete(a.running, lease.Attempt)
+	a.mu.Unlock()
+	if ctx.Err() != nil {
+		l.dead = true
+		return errors.Join(context.Cause(ctx), t.giveUp())
+	}
+	if err != nil {
+		var said attemptError
+		if !errors.As(err, &said) {
+			l.dead = true // who knows what it is doing
+			l.hang()
+		}
+		f := t.failure(err)
+		_ = t.giveUp() // what is left is written down, and cleaned up with the job
+		_, err := a.coord.Fail(ctx, f)
+		return err
+	}
+	if t.run1 != nil {
+		a.runs.add(lease.Attempt, t.run1) // a reducer may ask for it before we hear that it counts
+	}
+	v, err := a.coord.Commit(ctx, coordinator.Commit{Sender: a.job.Sender, Attempt: lease.Attempt, Result: *result})
+	if err != nil {
+		return fmt.Errorf("commit %s: %w", lease.Attempt, err)
+	}
+	if !v.Accepted {
+		a.runs.drop(lease.Attempt)
+		return t.giveUp()
+	}
+	if t.text == nil {
+		return a.job.Done(lease.Attempt)
+	}
+	return nil
+}
+
+// beat reports progress every so often.
+func (a *Agent) beat(ctx context.Context) {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		b := coordinator.Beat{Sender: a.job.Sender}
+		a.mu.Lock()
+		for _, t := range a.running {
+			b.Running = append(b.Running, t.progress())
+		}
+		a.mu.Unlock()
+		if len(b.Running) > 0 {
+			_ = a.coord.Beat(ctx, b) // the next one says it again
+		}
+	}
+}

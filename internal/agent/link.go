@@ -1,0 +1,203 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/runner"
+	"github.com/millrace/millrace/sandbox"
+)
+
+// A Process is a runner as its agent sees it.
+type Process interface {
+	// Kill ends it at once, with all that it started.
+	Kill()
+	// Wait waits for its end and says how it came.
+	Wait() Exit
+}
+
+// An Exit is how a runner ended.
+type Exit struct {
+	OOM  bool   // it ran out of the memory given to it
+	Text string // for people: "killed", "exited 2: …"
+}
+
+// A Launcher starts a runner at the other ends of a socket and of a memory, which stay the caller's.
+type Launcher func(ctx context.Context, socket, memory *os.File) (Process, error)
+
+// A link is a runner that is ready for attempts.
+type link struct {
+	conn  *runner.Conn
+	mem   *runner.Memory
+	proc  Process
+	ready runner.Ready
+	free  chan uint32 // slabs that are ours
+	dead  bool        // it can serve no further attempt
+
+	killed atomic.Pointer[string] // why the agent killed it
+	stop   chan struct{}          // ends the watch
+	wg     sync.WaitGroup
+	exit   func() Exit // waits once
+	closed func() error
+}
+
+// errDied says that a runner ended in the middle of an attempt.
+var errDied = errors.New("runner died")
+
+// launches is how often a runner that dies before it is ready is replaced.
+const launches = 8
+
+// start launches a runner, and another one if that dies before it is ready.
+func (a *Agent) start(ctx context.Context) (l *link, err error) {
+	for range launches {
+		l, err = a.launch(ctx)
+		var refused refusal
+		var missing *sandbox.LayerError
+		if err == nil || ctx.Err() != nil || errors.As(err, &refused) || errors.As(err, &missing) {
+			return l, err
+		}
+	}
+	return nil, err
+}
+
+// launch starts a runner and makes it load the job's program.
+func (a *Agent) launch(ctx context.Context) (*link, error) {
+	mem, memFile, err := runner.NewMemory()
+	if err != nil {
+		return nil, err
+	}
+	defer memFile.Close()
+	ours, theirs, err := runner.Pair()
+	if err != nil {
+		return nil, errors.Join(err, mem.Close())
+	}
+	defer theirs.Close()
+	proc, err := a.job.Launch(ctx, theirs, memFile)
+	if err != nil {
+		return nil, errors.Join(err, ours.Close(), mem.Close())
+	}
+	conn, err := runner.NewConn(ours)
+	if err != nil {
+		proc.Kill()
+		proc.Wait()
+		return nil, errors.Join(err, mem.Close())
+	}
+	l := &link{
+		conn: conn, mem: mem, proc: proc,
+		free: make(chan uint32, runner.Slabs), stop: make(chan struct{}), exit: sync.OnceValue(proc.Wait),
+	}
+	l.closed = sync.OnceValue(l.end)
+	for i := range uint32(runner.Slabs) {
+		l.free <- i
+	}
+	_ = theirs.Close() // so that its death is the end of the stream
+	interrupt := context.AfterFunc(ctx, l.hang)
+	defer interrupt()
+	if err := l.greet(&a.job); err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	l.wg.Add(1)
+	go l.watch(a.job.Hello.Limits.Wall)
+	return l, nil
+}
+
+// A refusal is a runner's word that it cannot run the program.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+func (l *link) greet(j *Job) error {
+	var files []*os.File
+	if j.Code != nil {
+		files = append(files, j.Code)
+	}
+	if err := l.conn.SendJSON(runner.KindHello, j.Hello, files...); err != nil {
+		return l.died(err)
+	}
+	k, payload, file, err := l.conn.Recv()
+	if file != nil {
+		_ = file.Close()
+	}
+	switch {
+	case err != nil:
+		return l.died(err)
+	case k == runner.KindAbort:
+		return refusal(payload)
+	case k != runner.KindReady:
+		return fmt.Errorf("%w: frame %c after a hello", runner.ErrProtocol, k)
+	}
+	return json.Unmarshal(payload, &l.ready)
+}
+
+// died explains the end of the stream by the end of the process.
+func (l *link) died(err error) error {
+	if err != io.EOF && !errors.Is(err, os.ErrClosed) && !errors.Is(err, errPipe) {
+		return err
+	}
+	l.proc.Kill()
+	x := l.exit()
+	return fmt.Errorf("%w: %s", errDied, x.Text)
+}
+
+// kill ends the runner for a reason that its death will be explained by.
+func (l *link) kill(reason string) {
+	l.killed.CompareAndSwap(nil, &reason)
+	l.proc.Kill()
+}
+
+// hang ends the conversation: the attempt under way fails and the runner goes.
+func (l *link) hang() {
+	l.conn.Hang()
+}
+
+// close ends the runner and releases everything.
+func (l *link) close() error { return l.closed() }
+
+func (l *link) end() error {
+	l.hang()
+	close(l.stop)
+	l.wg.Wait()
+	l.proc.Kill()
+	l.exit()
+	return errors.Join(l.conn.Close(), l.mem.Close())
+}
+
+// grace is how much longer than its limit an object may take before the runner is killed from outside: engines that can
+// end a guest by themselves do it within that time, and keep the runner.
+const grace = 250 * time.Millisecond
+
+// defaultWall bounds the time of one object where the job does not.
+const defaultWall = 60 * time.Second
+
+// watch kills the runner when one object takes too long.
+func (l *link) watch(wall time.Duration) {
+	defer l.wg.Done()
+	if wall == 0 {
+		wall = defaultWall
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	st := l.mem.Status()
+	seen, since := st.Started.Load(), time.Now()
+	for {
+		select {
+		case <-l.stop:
+			return
+		case now := <-tick.C:
+			n := st.Started.Load()
+			if n != seen || st.Current.Load() == 0 {
+				seen, since = n, now
+			}
+			if now.Sub(since) > wall+grace {
+				l.kill(fmt.Sprintf("guest wall limit: %v", wall))
+			}
+		}
+	}
+}

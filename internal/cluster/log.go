@@ -1,0 +1,345 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	logStream = "millrace_log"
+	ackWait   = 5 * time.Second        // for an append, before it is read back
+	retryWait = 100 * time.Millisecond // between tries of an append
+)
+
+// A Record is one record of a job's log. Lead marks a coordinator's first entry, which has an epoch and no data.
+type Record struct {
+	Seq   uint64 // of its entry: grows; records that were appended together share it
+	Epoch uint64
+	Lead  bool
+	Data  []byte
+}
+
+// A Log is the append-only log of one job. Its entries are in one order for all, with epochs that never go down; each
+// coordinator begins with Lead, and from then on those before it get ErrFenced. Its methods may be called concurrently.
+type Log struct {
+	store  logStore
+	job    string
+	writer [16]byte // names this Log among all
+
+	mu     sync.Mutex
+	number uint64 // of the last entry that this Log tried to append
+	last   uint64 // sequence number of the last entry that it knows; 0: none
+	seen   uint64 // highest epoch in the log that it knows
+	epoch  uint64 // that it leads; 0: none
+	fenced error
+}
+
+// A logStore is what a Log needs of the engine.
+type logStore interface {
+	// put appends data if last is the sequence number of the subject's last message.
+	put(ctx context.Context, subject string, data []byte, last uint64) (seq uint64, err error)
+	// next returns the first message of the subject with a sequence number of at least seq; 0: there is none.
+	next(ctx context.Context, subject string, seq uint64) (uint64, []byte, error)
+	// end returns the last message of the subject; 0: there is none.
+	end(ctx context.Context, subject string) (uint64, []byte, error)
+}
+
+// errMoved is what put returns when last was not the last; errRefused wraps what certainly was not appended.
+var (
+	errMoved   = errors.New("the log has other entries")
+	errRefused = errors.New("refused")
+)
+
+func (c *Cluster) openLogs(storage jetstream.StorageType) error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	var err error
+	c.stream, err = c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name:       logStream,
+		Subjects:   []string{logPrefix + "*"},
+		Storage:    storage,
+		Discard:    jetstream.DiscardNew, // a full log refuses, it forgets nothing
+		DenyDelete: true,
+		MaxMsgSize: MaxMessage + 64<<10,
+	})
+	return err
+}
+
+// Log opens the log of a job, which is empty if there is none yet.
+func (c *Cluster) Log(ctx context.Context, job string) (*Log, error) {
+	if !plain(job) || len(job) > maxSubject {
+		return nil, fmt.Errorf("job id %q: want at most %d letters, digits, - and _", job, maxSubject)
+	}
+	return openLog(ctx, natsLogs{c}, job)
+}
+
+func openLog(ctx context.Context, store logStore, job string) (*Log, error) {
+	l := &Log{store: store, job: job}
+	rand.Read(l.writer[:])
+	seq, data, err := store.end(ctx, logPrefix+job)
+	if err != nil {
+		return nil, fmt.Errorf("log of job %s: %w", job, err)
+	}
+	if seq > 0 {
+		e, err := parseEntry(seq, data)
+		if err != nil {
+			return nil, fmt.Errorf("log of job %s: %w", job, err)
+		}
+		l.last, l.seen = seq, e.epoch
+	}
+	return l, nil
+}
+
+// Epoch returns the highest epoch that was seen in the log.
+func (l *Log) Epoch() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seen
+}
+
+// Lead appends the first entry of the coordinator of epoch, which must be higher than all in the log; else ErrFenced.
+// After it nobody else can append, and Read finds everything that anybody has.
+func (l *Log) Lead(ctx context.Context, epoch uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fenced != nil {
+		return fmt.Errorf("log of job %s: %w", l.job, l.fenced)
+	}
+	if epoch <= l.seen {
+		return fmt.Errorf("log of job %s: %w: epoch %d is not above %d", l.job, ErrFenced, epoch, l.seen)
+	}
+	if err := l.put(ctx, kindLead, epoch, nil); err != nil {
+		return err
+	}
+	l.epoch = epoch
+	return nil
+}
+
+// Append appends records, all together or none, as the coordinator of epoch, which must have called Lead. The error is ErrFenced when
+// there is another coordinator, ErrUnknown when ctx ended too early to know, ErrTooLarge; else nothing was appended.
+func (l *Log) Append(ctx context.Context, epoch uint64, records ...[]byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.fenced != nil:
+		return fmt.Errorf("log of job %s: %w", l.job, l.fenced)
+	case epoch < l.seen:
+		return fmt.Errorf("log of job %s: %w: epoch %d is over, %d is the latest", l.job, ErrFenced, epoch, l.seen)
+	case epoch != l.epoch || epoch == 0:
+		return fmt.Errorf("log of job %s: append in epoch %d, which it does not lead", l.job, epoch)
+	case len(records) == 0:
+		return nil
+	}
+	var body []byte
+	for _, r := range records {
+		body = appendRecord(body, r)
+		if len(body) > MaxMessage {
+			return fmt.Errorf("log of job %s: %w: %d records pass %d bytes", l.job, ErrTooLarge, len(records), MaxMessage)
+		}
+	}
+	return l.put(ctx, kindRecords, epoch, body)
+}
+
+// put appends an entry after all others of this epoch and below. l.mu is held.
+func (l *Log) put(ctx context.Context, kind byte, epoch uint64, body []byte) error {
+	l.number++
+	e := entry{kind: kind, epoch: epoch, writer: l.writer, number: l.number, body: body}
+	data := e.append(nil)
+	doubt := error(nil) // why a try may have landed
+	for {
+		try, cancel := context.WithTimeout(ctx, ackWait)
+		seq, err := l.store.put(try, logPrefix+l.job, data, l.last)
+		cancel()
+		if err == nil {
+			l.last, l.seen = seq, epoch
+			return nil
+		}
+		if errors.Is(err, errRefused) && doubt == nil {
+			return fmt.Errorf("log of job %s: %w", l.job, err)
+		}
+		if !errors.Is(err, errMoved) && !errors.Is(err, errRefused) {
+			doubt = err
+		}
+		// Somebody's entry is there, or ours may be: what is new tells.
+		landed, rerr := l.catchUp(ctx, epoch)
+		switch {
+		case landed && rerr == nil:
+			return nil
+		case errors.Is(rerr, ErrFenced) || rerr != nil && doubt == nil:
+			return rerr
+		case ctx.Err() != nil, errors.Is(rerr, ErrClosed):
+			return l.unknown(ctx, doubt)
+		}
+		select {
+		case <-ctx.Done():
+			return l.unknown(ctx, doubt)
+		case <-time.After(retryWait):
+		}
+	}
+}
+
+// unknown is the error of an append that must be given up; doubt is why it may have landed, nil if it has not.
+func (l *Log) unknown(ctx context.Context, doubt error) error {
+	if doubt == nil {
+		return fmt.Errorf("log of job %s: %w", l.job, context.Cause(ctx))
+	}
+	return fmt.Errorf("log of job %s: an entry %w: %w", l.job, ErrUnknown, doubt)
+}
+
+// catchUp reads the entries after the last known one, and says whether the last that this Log tried to append is
+// among them. It fails with ErrFenced, for good, if another coordinator of this epoch or a higher one is.
+func (l *Log) catchUp(ctx context.Context, epoch uint64) (landed bool, err error) {
+	for {
+		seq, data, err := l.store.next(ctx, logPrefix+l.job, l.last+1)
+		if err != nil {
+			return landed, fmt.Errorf("log of job %s: %w", l.job, err)
+		}
+		if seq == 0 {
+			return landed, l.present(ctx)
+		}
+		e, err := parseEntry(seq, data)
+		if err != nil {
+			return landed, fmt.Errorf("log of job %s: %w", l.job, err)
+		}
+		l.last, l.seen = seq, max(l.seen, e.epoch)
+		switch {
+		case e.writer == l.writer:
+			landed = landed || e.number == l.number
+		case e.epoch >= epoch:
+			l.fenced = fmt.Errorf("%w: another coordinator has epoch %d, this one has %d", ErrFenced, e.epoch, epoch)
+			return landed, fmt.Errorf("log of job %s: %w", l.job, l.fenced)
+		}
+	}
+}
+
+// present fails if entries that were there are gone: a log that was lost is not an empty one.
+func (l *Log) present(ctx context.Context) error {
+	end, _, err := l.store.end(ctx, logPrefix+l.job)
+	if err == nil && end < l.last {
+		err = fmt.Errorf("%w: entry %d is gone", ErrCorrupt, l.last)
+	}
+	if err != nil {
+		return fmt.Errorf("log of job %s: %w", l.job, err)
+	}
+	return nil
+}
+
+// Read yields the records from the first to the last that was in the log when it began, in order, those of
+// Lead included. It stops at the first error, which it yields: ErrFenced when this Log leads an epoch and there is a higher one.
+// Data is the caller's.
+func (l *Log) Read(ctx context.Context) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		fail := func(err error) { yield(Record{}, fmt.Errorf("log of job %s: %w", l.job, err)) }
+		l.mu.Lock()
+		known := l.last
+		l.mu.Unlock()
+		end, _, err := l.store.end(ctx, logPrefix+l.job)
+		if err == nil && end < known {
+			err = fmt.Errorf("%w: entry %d is gone", ErrCorrupt, known)
+		}
+		if err != nil {
+			fail(err)
+			return
+		}
+		epoch := uint64(0)
+		for at := uint64(1); at <= end; {
+			seq, data, err := l.store.next(ctx, logPrefix+l.job, at)
+			if err == nil && seq == 0 {
+				err = fmt.Errorf("%w: entry %d is gone", ErrCorrupt, end)
+			}
+			if err != nil {
+				fail(err)
+				return
+			}
+			e, err := parseEntry(seq, data)
+			if err == nil && e.epoch < epoch {
+				err = fmt.Errorf("%w: entry %d goes back to epoch %d from %d", ErrCorrupt, seq, e.epoch, epoch)
+			}
+			if err == nil {
+				err = l.check(e.epoch)
+			}
+			if err != nil {
+				fail(err)
+				return
+			}
+			if !e.yield(yield) {
+				return
+			}
+			epoch, at = e.epoch, seq+1
+		}
+	}
+}
+
+// check fences this Log if it leads an epoch below the one that was read.
+func (l *Log) check(epoch uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.epoch != 0 && epoch > l.epoch && l.fenced == nil {
+		l.seen = max(l.seen, epoch)
+		l.fenced = fmt.Errorf("%w: another coordinator has epoch %d, this one has %d", ErrFenced, epoch, l.epoch)
+	}
+	return l.fenced
+}
+
+func (e *entry) yield(yield func(Record, error) bool) bool {
+	if e.kind == kindLead {
+		return yield(Record{Seq: e.seq, Epoch: e.epoch, Lead: true}, nil)
+	}
+	for rest := e.body; len(rest) > 0; {
+		var r []byte
+		r, rest, _ = cutRecord(rest) // parseEntry has looked
+		if !yield(Record{Seq: e.seq, Epoch: e.epoch, Data: r}, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// natsLogs keeps logs in a JetStream stream. Reads go through its leader: they are not stale.
+type natsLogs struct{ c *Cluster }
+
+func (n natsLogs) put(ctx context.Context, subject string, data []byte, last uint64) (uint64, error) {
+	ack, err := n.c.js.Publish(ctx, subject, data, jetstream.WithExpectStream(logStream), jetstream.WithExpectLastSequencePerSubject(last))
+	if err == nil {
+		return ack.Sequence, nil
+	}
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
+		switch api.ErrorCode {
+		case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+			return 0, errMoved
+		}
+		return 0, fmt.Errorf("%w: %w", errRefused, err)
+	}
+	if errors.Is(err, nats.ErrConnectionClosed) {
+		return 0, fmt.Errorf("%w: %w", errRefused, ErrClosed)
+	}
+	return 0, err
+}
+
+func (n natsLogs) next(ctx context.Context, subject string, seq uint64) (uint64, []byte, error) {
+	return found(n.c.stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(subject)))
+}
+
+func (n natsLogs) end(ctx context.Context, subject string) (uint64, []byte, error) {
+	return found(n.c.stream.GetLastMsgForSubject(ctx, subject))
+}
+
+func found(m *jetstream.RawStreamMsg, err error) (uint64, []byte, error) {
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return 0, nil, nil
+	case errors.Is(err, nats.ErrConnectionClosed):
+		return 0, nil, ErrClosed
+	case err != nil:
+		return 0, nil, err
+	}
+	return m.Sequence, m.Data, nil
+}

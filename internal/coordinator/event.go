@@ -1,0 +1,111 @@
+package coordinator
+
+import (
+	"time"
+
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/store"
+)
+
+// An Event is something that happened outside the [Machine].
+type Event interface{ event() }
+
+// A Ticket names a question that waits for its answer.
+type Ticket uint64
+
+// Events.
+type (
+	// Planned: a split is in the plan and may be mapped.
+	Planned struct{ Split job.Split }
+	// Sealed: the plan is complete and will not change.
+	Sealed struct{ Digest string }
+	// Asked: a slot wants work; it is answered with a Lease.
+	Asked struct {
+		Ticket Ticket
+		Want   Want
+		Now    time.Time
+	}
+	// Withdrawn: nobody waits for the answer any more.
+	Withdrawn struct{ Ticket Ticket }
+	// Reported: an attempt succeeded; it is answered with a Verdict.
+	Reported struct {
+		Ticket Ticket
+		Commit Commit
+	}
+	// Broken: an attempt failed; it is answered with a Verdict.
+	Broken struct {
+		Ticket  Ticket
+		Failure Failure
+		Now     time.Time
+	}
+	// Progressed: attempts under way.
+	Progressed struct{ Beat Beat }
+	// Lost: a node is gone with all that it kept.
+	Lost struct {
+		Node string
+		Now  time.Time
+	}
+	// Ticked: time has passed.
+	Ticked struct{ Now time.Time }
+	// Stopped: the job is to end, for that cause.
+	Stopped struct{ Cause error }
+)
+
+func (Planned) event()    {}
+func (Sealed) event()     {}
+func (Asked) event()      {}
+func (Withdrawn) event()  {}
+func (Reported) event()   {}
+func (Broken) event()     {}
+func (Progressed) event() {}
+func (Lost) event()       {}
+func (Ticked) event()     {}
+func (Stopped) event()    {}
+
+// An Effect is something that the [Machine] wants done, in the order given.
+type Effect interface{ effect() }
+
+// Effects.
+type (
+	// Grant answers a Want.
+	Grant struct {
+		Ticket Ticket
+		Lease  Lease
+	}
+	// Judge answers a Commit or a Failure.
+	Judge struct {
+		Ticket  Ticket
+		Verdict Verdict
+	}
+	// Append adds a record to the job log. Effects after it wait until it is durable.
+	Append struct{ Record Record }
+	// Discard gives up pending output of an attempt that does not count.
+	Discard struct{ Handles []store.Handle }
+	// Finish: every task is committed; the job can be decided.
+	Finish struct{}
+	// Fail: the job ends without a decision.
+	Fail struct{ Err error }
+)
+
+func (Grant) effect()   {}
+func (Judge) effect()   {}
+func (Append) effect()  {}
+func (Discard) effect() {}
+func (Finish) effect()  {}
+func (Fail) effect()    {}
+
+// A Record is one entry of the job log. Exactly one field is set.
+type Record struct {
+	Spec      *job.Spec  `json:"spec,omitempty"`
+	Plan      string     `json:"plan,omitempty"` // digest of the sealed plan
+	Committed *Committed `json:"committed,omitempty"`
+	Lost      job.TaskID `json:"lost,omitempty"` // a committed map task whose node is gone
+	Decided   bool       `json:"decided,omitempty"`
+}
+
+// A Committed is the commit of one attempt.
+type Committed struct {
+	Attempt job.AttemptID `json:"attempt"`
+	Node    string        `json:"node"`
+	Result  Result        `json:"result"`
+}

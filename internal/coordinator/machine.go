@@ -1,0 +1,442 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/placement"
+	"github.com/millrace/millrace/store"
+)
+
+// A Config is what a [Machine] knows from the start.
+type Config struct {
+	Job      string
+	Epoch    uint64
+	Reducers int // partitions; 0: a map-only job
+	// Tolerates reports whether a job of total objects commits with that many failed.
+	Tolerates func(failed, total int64) bool
+	Patience  time.Duration // of placement
+}
+
+// firstFailures is how many objects must fail at the start of a job, without one success, for it to stop at once.
+const firstFailures = 100
+
+// A Machine decides what is done next for one job: event in, effects out. It has no clock, no goroutine and does no I/O.
+// It is not safe for concurrent use.
+type Machine struct {
+	conf   Config
+	tasks  map[job.TaskID]*task
+	maps   []*task
+	reds   []*task
+	queue  *placement.Queue  // map tasks that wait
+	later  *placement.Queue  // reduce tasks that wait, until every map is committed
+	asked  []Asked           // wants without an answer, oldest first
+	nodes  map[string]uint64 // incarnation of each
+	sealed bool
+	digest string
+
+	mapsDone, redsDone int
+	total              job.Counters // of committed attempts
+	retries            int64
+	shuffle            int64
+	over               bool // Finish or Fail was returned
+}
+
+// New returns a Machine for a job that is about to start.
+func New(conf Config) *Machine {
+	return &Machine{
+		conf:  conf,
+		tasks: make(map[job.TaskID]*task),
+		queue: placement.New(conf.Patience),
+		later: placement.New(conf.Patience),
+		nodes: make(map[string]uint64),
+		total: job.Counters{User: make(map[string]int64)},
+	}
+}
+
+// Step takes an event and returns what is to be done about it.
+func (m *Machine) Step(e Event) []Effect {
+	switch e := e.(type) {
+	case Planned:
+		return m.planned(e)
+	case Sealed:
+		if m.over {
+			return nil
+		}
+		m.sealed, m.digest = true, e.Digest
+		return append([]Effect{Append{Record{Plan: e.Digest}}}, m.advance(time.Time{})...)
+	case Asked:
+		return m.ask(e)
+	case Withdrawn:
+		for i, a := range m.asked {
+			if a.Ticket == e.Ticket {
+				m.asked = append(m.asked[:i], m.asked[i+1:]...)
+				break
+			}
+		}
+		return nil
+	case Reported:
+		return m.reported(e)
+	case Broken:
+		return m.broken(e)
+	case Progressed:
+		return m.progressed(e)
+	case Lost:
+		return m.lost(e)
+	case Ticked:
+		return m.grant(e.Now)
+	case Stopped:
+		return m.fail(e.Cause)
+	}
+	panic(fmt.Sprintf("coordinator: unknown event %T", e))
+}
+
+func (m *Machine) planned(e Planned) []Effect {
+	t := &task{id: e.Split.Task, split: e.Split}
+	m.tasks[t.id] = t
+	m.maps = append(m.maps, t)
+	m.queue.Push(t.place())
+	return m.grant(time.Time{})
+}
+
+func (m *Machine) ask(e Asked) []Effect {
+	effects, why := m.admit(e.Want.Sender, e.Now)
+	if why != "" || m.over {
+		return append(effects, Grant{e.Ticket, Lease{Over: true}})
+	}
+	m.asked = append(m.asked, e)
+	return append(effects, m.grant(e.Now)...)
+}
+
+// admit checks who speaks and returns why that is refused, "" if it is not.
+func (m *Machine) admit(s Sender, now time.Time) (effects []Effect, why string) {
+	switch seen := m.nodes[s.Node]; {
+	case s.Job != m.conf.Job:
+		return nil, fmt.Sprintf("job %s is not %s", s.Job, m.conf.Job)
+	case s.Epoch != m.conf.Epoch:
+		return nil, fmt.Sprintf("epoch %d is not %d", s.Epoch, m.conf.Epoch)
+	case s.Incarnation < seen:
+		return nil, fmt.Sprintf("node %s was started again", s.Node)
+	case s.Incarnation > seen:
+		if seen != 0 {
+			effects = m.lost(Lost{Node: s.Node, Now: now})
+		}
+		m.nodes[s.Node] = s.Incarnation
+	}
+	return effects, ""
+}
+
+// grant answers wants with tasks as long as there are both.
+func (m *Machine) grant(now time.Time) (effects []Effect) {
+	kept := m.asked[:0]
+	for _, a := range m.asked {
+		if now.IsZero() {
+			now = a.Now
+		}
+		p, ok := m.queue.Take(a.Want.Node, now)
+		if !ok && m.mapsDone == len(m.maps) {
+			p, ok = m.later.Take(a.Want.Node, now)
+		}
+		if !ok || m.over {
+			kept = append(kept, a)
+			continue
+		}
+		effects = append(effects, Grant{a.Ticket, m.lease(m.tasks[p.ID], a.Want.Node)})
+	}
+	m.asked = kept
+	return effects
+}
+
+func (m *Machine) lease(t *task, node string) Lease {
+	t.try++
+	t.state, t.node = leased, node
+	t.running = Running{Attempt: t.attempt()}
+	l := Lease{Attempt: t.attempt(), Partitions: m.conf.Reducers}
+	if t.id.IsReduce() {
+		l.Partition = t.part
+		for _, mt := range m.maps {
+			l.Runs = append(l.Runs, Run{mt.attempt(), mt.node, mt.result.Vector})
+		}
+		return l
+	}
+	split := t.split
+	l.Split, l.Skip = &split, t.skip
+	return l
+}
+
+// current returns the task of an attempt that is the one leased to node, or says why it is not.
+func (m *Machine) current(a job.AttemptID, node string) (*task, string) {
+	t := m.tasks[a.Task]
+	switch {
+	case t == nil:
+		return nil, fmt.Sprintf("no task %s", a.Task)
+	case t.state == committed:
+		return nil, fmt.Sprintf("beaten by %s", t.attempt())
+	case t.state != leased || t.attempt() != a || t.node != node:
+		return nil, fmt.Sprintf("%s is not leased to %s", a, node)
+	case m.over:
+		return nil, "the job is over"
+	}
+	return t, ""
+}
+
+func (m *Machine) reported(e Reported) []Effect {
+	c := &e.Commit
+	effects, why := m.admit(c.Sender, time.Time{})
+	t := m.tasks[c.Attempt.Task]
+	if t != nil && t.state == committed && t.attempt() == c.Attempt {
+		// Said before; what it names is output of the job.
+		if why == "" && t.node != c.Node {
+			why = "beaten by " + t.attempt().String()
+		}
+		return append(effects, Judge{e.Ticket, Verdict{Accepted: why == "", Reason: why}})
+	}
+	if why == "" {
+		t, why = m.current(c.Attempt, c.Node)
+	}
+	if why != "" {
+		return append(effects, Judge{e.Ticket, Verdict{Reason: why}}, Discard{c.Result.handles()})
+	}
+	t.state, t.result = committed, c.Result
+	m.count(&c.Result.Counters, 1)
+	m.shuffle += c.Result.Shuffle
+	if t.id.IsReduce() {
+		m.redsDone++
+	} else {
+		m.mapsDone++
+	}
+	effects = append(effects,
+		Append{Record{Committed: &Committed{c.Attempt, c.Node, c.Result}}},
+		Judge{e.Ticket, Verdict{Accepted: true}})
+	if err := m.hopeless(); err != nil {
+		return append(effects, m.fail(err)...)
+	}
+	return append(effects, m.advance(time.Time{})...)
+}
+
+func (m *Machine) broken(e Broken) []Effect {
+	f := &e.Failure
+	effects, why := m.admit(f.Sender, e.Now)
+	var t *task
+	if why == "" {
+		t, why = m.current(f.Attempt, f.Node)
+	}
+	if why != "" {
+		return append(effects, Judge{e.Ticket, Verdict{Reason: why}})
+	}
+	effects = append(effects, Judge{e.Ticket, Verdict{Accepted: true}})
+	m.retries++
+	again := f.Fault != FaultJob && t.blame(f)
+	t.state, t.node, t.running = waiting, "", Running{}
+	if !again {
+		err := errors.New(f.Reason)
+		if f.Fault != FaultJob {
+			err = &job.AttemptError{Attempt: f.Attempt, Node: f.Node, Err: err}
+		}
+		return append(effects, m.fail(&job.Error{Err: err})...)
+	}
+	if err := m.hopeless(); err != nil {
+		return append(effects, m.fail(err)...)
+	}
+	m.again(t)
+	return append(effects, m.grant(e.Now)...)
+}
+
+// again has t tried again, ahead of what was not tried yet.
+func (m *Machine) again(t *task) {
+	if t.id.IsReduce() {
+		m.later.PushFront(t.place())
+	} else {
+		m.queue.PushFront(t.place())
+	}
+}
+
+func (m *Machine) progressed(e Progressed) []Effect {
+	if _, why := m.admit(e.Beat.Sender, time.Time{}); why != "" {
+		return nil
+	}
+	for _, r := range e.Beat.Running {
+		if t, why := m.current(r.Attempt, e.Beat.Node); why == "" {
+			t.running = r
+		}
+	}
+	if err := m.hopeless(); err != nil {
+		return m.fail(err)
+	}
+	return nil
+}
+
+// lost puts back what a node was doing and, while reducers may still ask for it, what it had done.
+func (m *Machine) lost(e Lost) (effects []Effect) {
+	if m.over {
+		return nil
+	}
+	kept := m.asked[:0]
+	for _, a := range m.asked {
+		if a.Want.Node == e.Node {
+			effects = append(effects, Grant{a.Ticket, Lease{Over: true}})
+			continue
+		}
+		kept = append(kept, a)
+	}
+	m.asked = kept
+	for _, t := range append(append([]*task(nil), m.maps...), m.reds...) {
+		switch {
+		case t.node != e.Node || t.state == waiting:
+			continue
+		case t.state == committed && (t.id.IsReduce() || m.conf.Reducers == 0):
+			continue // what it published does not need the node
+		case t.state == committed:
+			m.mapsDone--
+			m.count(&t.result.Counters, -1)
+			m.shuffle -= t.result.Shuffle
+			effects = append(effects, Append{Record{Lost: t.id}}, Discard{t.result.handles()})
+		}
+		m.retries++
+		t.state, t.node, t.result, t.running = waiting, "", Result{}, Running{}
+		m.again(t)
+	}
+	return append(effects, m.grant(e.Now)...)
+}
+
+// advance goes on to the reducers when all maps are committed, and to the end when everything is.
+func (m *Machine) advance(now time.Time) []Effect {
+	if m.over || !m.sealed || m.mapsDone < len(m.maps) {
+		return m.grant(now)
+	}
+	if len(m.reds) < m.conf.Reducers {
+		for i := range m.conf.Reducers {
+			t := &task{id: job.ReduceTask(i), part: i}
+			m.tasks[t.id] = t
+			m.reds = append(m.reds, t)
+			m.later.Push(t.place())
+		}
+	}
+	if m.redsDone < m.conf.Reducers {
+		return m.grant(now)
+	}
+	if !m.conf.Tolerates(m.total.Failed, m.total.Objects) {
+		return m.fail(&job.Error{Err: fmt.Errorf("%d of %d objects failed, more than the job tolerates%s",
+			m.total.Failed, m.total.Objects, m.example())})
+	}
+	m.over = true
+	return append(m.dismiss(), Finish{})
+}
+
+// hopeless returns an error if the job began with nothing but failures.
+func (m *Machine) hopeless() error {
+	p := m.Progress()
+	if p.Failed < firstFailures || p.Failed < p.Objects || m.conf.Tolerates(1, 1) {
+		return nil
+	}
+	return &job.Error{Err: fmt.Errorf("the first %d objects all failed%s", p.Failed, m.example())}
+}
+
+// example names one failed object, if one is known.
+func (m *Machine) example() string {
+	for _, t := range m.maps {
+		n := t.running.Example
+		if len(t.result.Names) > 0 {
+			n = &t.result.Names[0]
+		}
+		if n != nil {
+			return fmt.Sprintf("; %s: %s", n.URI, n.Reason)
+		}
+	}
+	return ""
+}
+
+func (m *Machine) fail(err error) []Effect {
+	if m.over {
+		return nil
+	}
+	m.over = true
+	return append(m.dismiss(), Fail{err})
+}
+
+// dismiss answers everybody who waits for work.
+func (m *Machine) dismiss() (effects []Effect) {
+	for _, a := range m.asked {
+		effects = append(effects, Grant{a.Ticket, Lease{Over: true}})
+	}
+	m.asked = nil
+	return effects
+}
+
+func (m *Machine) count(c *job.Counters, sign int64) {
+	t := &m.total
+	t.Objects += sign * c.Objects
+	t.Bytes += sign * c.Bytes
+	t.Failed += sign * c.Failed
+	t.Emitted += sign * c.Emitted
+	t.Output += sign * c.Output
+	t.CPU += time.Duration(sign) * c.CPU
+	t.PeakMemory = max(t.PeakMemory, c.PeakMemory)
+	for k, v := range c.User {
+		t.User[k] += sign * v
+	}
+}
+
+// Progress describes the job as it stands, without what only the outside knows (listing, publishing, time).
+func (m *Machine) Progress() job.Progress {
+	p := job.Progress{
+		Job: m.conf.Job, Phase: job.Mapping, ListDone: m.sealed,
+		Objects: m.total.Objects, Bytes: m.total.Bytes, Failed: m.total.Failed, Records: m.total.Emitted,
+		Maps: m.mapsDone, MapTotal: len(m.maps),
+		ShuffleBytes: m.shuffle, Reduces: m.redsDone, ReduceTotal: m.conf.Reducers,
+	}
+	for _, t := range m.maps {
+		if t.state == leased {
+			p.Objects += t.running.Objects
+			p.Bytes += t.running.Bytes
+			p.Failed += t.running.Failed
+			p.Records += t.running.Records
+		}
+	}
+	switch {
+	case m.over:
+		p.Phase = job.Committing
+	case m.sealed && m.mapsDone == len(m.maps) && m.conf.Reducers > 0:
+		p.Phase = job.Reducing
+	}
+	return p
+}
+
+// An Outcome is all that committed attempts made.
+type Outcome struct {
+	Digest   string // of the plan
+	Counters job.Counters
+	Parts    map[job.TaskID]*Result
+}
+
+// Outcome returns what committed attempts made. It is complete after Finish.
+func (m *Machine) Outcome() Outcome {
+	o := Outcome{Digest: m.digest, Counters: m.total, Parts: make(map[job.TaskID]*Result)}
+	o.Counters.Retries = m.retries
+	for _, t := range m.tasks {
+		o.Counters.Attempts += int64(t.try)
+		if t.state == committed {
+			o.Parts[t.id] = &t.result
+		}
+	}
+	return o
+}
+
+// handles returns the pending output that r names.
+func (r *Result) handles() (hs []store.Handle) {
+	for _, p := range []*store.Pending{r.Part, r.Failed} {
+		if p != nil {
+			hs = append(hs, p.Handle)
+		}
+	}
+	return hs
+}
+
+// Order returns the tasks of an outcome whose attempts may have made something to publish, in the order of what is published.
+func (o *Outcome) Order() []job.TaskID {
+	return slices.SortedFunc(maps.Keys(o.Parts), job.TaskID.Compare)
+}

@@ -1,0 +1,114 @@
+package coordinator
+
+import (
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/store"
+)
+
+// A Sender says who speaks. The coordinator refuses messages of another job, of an epoch that is not its own, and of an
+// incarnation of a node that it has seen replaced.
+type Sender struct {
+	Job         string `json:"job"`
+	Epoch       uint64 `json:"epoch"`
+	Node        string `json:"node"`
+	Incarnation uint64 `json:"incarnation"` // larger after each start of the agent
+}
+
+// A Want is a free slot that asks for work. The coordinator answers with a Lease; it may keep the question for a while.
+type Want struct {
+	Sender
+	Slot int `json:"slot"`
+}
+
+// A Lease answers a Want: a task to try, or that there is none now (Idle) or ever (Over).
+type Lease struct {
+	Idle    bool          `json:"idle,omitempty"`
+	Over    bool          `json:"over,omitempty"`
+	Attempt job.AttemptID `json:"attempt,omitzero"`
+
+	// A map attempt.
+	Split      *job.Split     `json:"split,omitempty"`
+	Partitions int            `json:"partitions,omitempty"` // 0: the output is text
+	Skip       map[int]string `json:"skip,omitempty"`       // objects of the split that are failed already, with the reason
+
+	// A reduce attempt.
+	Partition int   `json:"partition,omitempty"`
+	Runs      []Run `json:"runs,omitempty"`
+}
+
+// A Run names the sealed runs of one committed map attempt.
+type Run struct {
+	Attempt job.AttemptID `json:"attempt"`
+	Node    string        `json:"node"`
+	Vector  uint64        `json:"vector"` // hash of the table of its sections
+}
+
+// A Commit reports an attempt that succeeded and asks for it to count.
+type Commit struct {
+	Sender
+	Attempt job.AttemptID `json:"attempt"`
+	Result  Result        `json:"result"`
+}
+
+// A Result is what a committed attempt adds to its job.
+type Result struct {
+	Counters job.Counters       `json:"counters"`
+	Vector   uint64             `json:"vector,omitempty"`  // of a map attempt with reducers
+	Shuffle  int64              `json:"shuffle,omitempty"` // bytes of its sealed runs
+	Part     *store.Pending     `json:"part,omitempty"`    // output, if it goes to a store and is not empty
+	Failed   *store.Pending     `json:"failed,omitempty"`  // list of failed objects, likewise
+	Names    []job.FailedObject `json:"names,omitempty"`   // the first MaxNames of them
+}
+
+// MaxNames bounds the failed objects named in one Commit.
+const MaxNames = 100
+
+// A Failure reports an attempt that did not succeed.
+type Failure struct {
+	Sender
+	Attempt job.AttemptID `json:"attempt"`
+	Fault   Fault         `json:"fault"`
+	Object  int           `json:"object"`        // index in its split of the object in flight; -1 if none was
+	URI     string        `json:"uri,omitempty"` // of that object
+	Reason  string        `json:"reason"`
+}
+
+// A Fault says who is to blame for a failed attempt.
+type Fault string
+
+// Faults.
+const (
+	// FaultObject: the guest brought its runner down with that object: the object fails, the task goes on without it.
+	FaultObject Fault = "object"
+	// FaultTask: the attempt failed or its runner died; counts against the task.
+	FaultTask Fault = "task"
+	// FaultAttempt: the runner is well and says that the attempt cannot succeed in it. The same is likely elsewhere.
+	FaultAttempt Fault = "attempt"
+	// FaultStore: the store was busy or out of reach; consumes no attempt.
+	FaultStore Fault = "store"
+	// FaultJob: no attempt can succeed (the program does not load, a layer is missing): the job ends.
+	FaultJob Fault = "job"
+)
+
+// A Verdict answers a Commit or a Failure.
+type Verdict struct {
+	Accepted bool   `json:"accepted"`
+	Reason   string `json:"reason,omitempty"` // why not
+}
+
+// A Beat reports how far running attempts are. It is lost without harm.
+type Beat struct {
+	Sender
+	Running []Running `json:"running"`
+}
+
+// A Running is one attempt under way.
+type Running struct {
+	Attempt job.AttemptID `json:"attempt"`
+	Objects int64         `json:"objects"`
+	Bytes   int64         `json:"bytes"`
+	Records int64         `json:"records"`
+	Failed  int64         `json:"failed"`
+	// Example is one of the failed objects, if there is any.
+	Example *job.FailedObject `json:"example,omitempty"`
+}

@@ -1,0 +1,76 @@
+package coordinator
+
+import (
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/placement"
+)
+
+// A state of a task. It moves forward, with two ways back:
+//
+//	waiting → leased → committed
+//	   ↑________|__________|        the attempt failed; the node that kept the runs is gone
+type state byte
+
+const (
+	waiting state = iota
+	leased
+	committed
+)
+
+type task struct {
+	id     job.TaskID
+	split  job.Split // of a map task
+	part   int       // of a reduce task
+	state  state
+	try    int    // attempts begun
+	node   string // of the attempt leased or committed
+	result Result // of the committed attempt
+
+	failures int            // attempts that failed or whose runners died
+	refusals int            // attempts that runners said cannot succeed
+	deaths   map[int]int    // by object: runners that died while it was in flight
+	skip     map[int]string // objects that are failed already, with the reason
+	running  Running        // progress of the leased attempt
+}
+
+func (t *task) attempt() job.AttemptID { return job.AttemptID{Task: t.id, Try: t.try} }
+
+func (t *task) place() placement.Task { return placement.Task{ID: t.id, Nodes: t.split.Nodes} }
+
+// blame counts a failure of t's attempt and reports whether the task may be tried again.
+func (t *task) blame(f *Failure) bool {
+	switch {
+	case f.Fault == FaultStore:
+		return true
+	case f.Fault == FaultAttempt:
+		t.refusals++
+		return t.refusals < maxRefusals
+	case f.Object >= 0 && f.Fault == FaultObject && t.skip[f.Object] == "":
+		t.fail(f.Object, f.Reason)
+		return true
+	case f.Object >= 0:
+		if t.deaths == nil {
+			t.deaths = make(map[int]int)
+		}
+		t.deaths[f.Object]++
+		if t.deaths[f.Object] >= maxDeaths {
+			t.fail(f.Object, "in flight when its runner died, four times; the last time: "+f.Reason)
+			return true
+		}
+	}
+	t.failures++
+	return t.failures < maxFailures
+}
+
+func (t *task) fail(object int, reason string) {
+	if t.skip == nil {
+		t.skip = make(map[int]string)
+	}
+	t.skip[object] = reason
+}
+
+const (
+	maxDeaths   = 4  // of runners with one object in flight, before that object is blamed
+	maxRefusals = 2  // of attempts of one task by their runners, before the job fails
+	maxFailures = 16 // of attempts of one task, before the job is
+)

@@ -1,0 +1,242 @@
+package guest
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"time"
+)
+
+// Meta is what a guest is told about an object before its bytes.
+type Meta struct {
+	Key      string
+	URI      string
+	ETag     string
+	Size     int64     // -1 if unknown
+	Modified time.Time // zero if unknown
+}
+
+// EncodeParams returns the frame that gives a guest its parameters. It goes in front of the first object or record; a
+// runner encodes it once per job.
+func EncodeParams(params map[string]string) ([]byte, error) {
+	p := []byte{kindParams, 0, 0, 0, 0}
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		p = appendString(appendString(p, name), params[name])
+		if len(p) > maxParams {
+			return nil, errors.New("parameters are larger than 1 MiB")
+		}
+	}
+	binary.BigEndian.PutUint32(p[1:], uint32(len(p)-headerLen))
+	return p, nil
+}
+
+// headerLen is the length of the header of a frame of stdin: its kind and a u32.
+const headerLen = 5
+
+// ObjectStream returns the part of a guest's stdin that carries one object: params (from EncodeParams, or nil) and meta, then
+// data if it is not nil, else body to its end. Data is not copied but into the reader's caller. An error of body, or meta that
+// is out of bounds, is the error of the stream; the guest cannot mistake it for the object's end.
+// Streams may be concatenated with io.MultiReader.
+func ObjectStream(params []byte, m *Meta, body io.Reader, data []byte) io.Reader {
+	head := append(make([]byte, 0, len(params)+256), params...)
+	start := len(head)
+	head = append(head, kindObject, 0, 0, 0, 0)
+	head = appendString(head, m.Key)
+	head = appendString(head, m.URI)
+	head = appendString(head, m.ETag)
+	head = binary.AppendVarint(head, m.Size)
+	head = binary.AppendVarint(head, nanos(m.Modified))
+	s := &objectStream{pending: [2][]byte{head}, body: body}
+	n := len(head) - start - headerLen
+	if n > maxObject {
+		s.pending[0], s.err = nil, errors.New("object's name and metadata are larger than 64 KiB")
+		return s
+	}
+	binary.BigEndian.PutUint32(head[start+1:], uint32(n))
+	if data != nil || body == nil {
+		s.body = nil
+		if len(data) > math.MaxUint32 {
+			s.pending[0], s.err = nil, errors.New("object in memory is larger than 4 GiB")
+			return s
+		}
+		if len(data) > 0 {
+			s.pending[0] = appendHeader(s.pending[0], kindData, len(data))
+			s.pending[1] = data
+		}
+	}
+	return s
+}
+
+// unknownTime stands for a zero time.
+const unknownTime = math.MinInt64
+
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return unknownTime
+	}
+	return t.UnixNano()
+}
+
+type objectStream struct {
+	pending [2][]byte // to be read first, in order
+	body    io.Reader // then this, in frames; nil if it has ended
+	end     bool      // the end frame was made
+	err     error
+	small   [headerLen + 512]byte
+}
+
+func (s *objectStream) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		for i := range s.pending {
+			if len(s.pending[i]) > 0 {
+				n := copy(p, s.pending[i])
+				s.pending[i] = s.pending[i][n:]
+				return n, nil
+			}
+		}
+		switch {
+		case s.err != nil:
+			return 0, s.err
+		case s.body == nil && s.end:
+			return 0, io.EOF
+		case s.body == nil:
+			s.pending[0] = appendHeader(s.small[:0], kindEnd, 0)
+			s.end = true
+		case len(p) >= len(s.small):
+			// The body is read to where the guest wants it, its header put in front.
+			if n := s.frame(p); n > 0 {
+				return n, nil
+			}
+		default:
+			s.pending[0] = s.small[:s.frame(s.small[:])]
+		}
+	}
+}
+
+// frame reads some of the body into p behind a header and returns the length of both, 0 if there is no more.
+func (s *objectStream) frame(p []byte) int {
+	n, err := s.body.Read(p[headerLen:min(len(p), 1<<20)])
+	if err == io.EOF {
+		s.body = nil
+	} else if err != nil {
+		s.err = err
+	}
+	if n <= 0 {
+		return 0
+	}
+	appendHeader(p[:0], kindData, n)
+	return headerLen + n
+}
+
+// Objects reads objects from a guest's stdin, on the guest's side.
+type Objects struct {
+	r       *bufio.Reader
+	params  map[string]string
+	inBody  bool
+	left    int // bytes left of the current data frame
+	current Meta
+}
+
+// NewObjects returns an Objects that reads r.
+func NewObjects(r io.Reader) *Objects {
+	return &Objects{r: bufio.NewReaderSize(r, 64<<10)}
+}
+
+// Params returns the parameters that hold for the current object. They are not to be changed.
+func (o *Objects) Params() map[string]string { return o.params }
+
+// Next skips what is left of the current object and returns the next one, valid until Next is called again.
+// It returns io.EOF at the end of the work.
+func (o *Objects) Next() (*Meta, error) {
+	if o.inBody {
+		if _, err := io.Copy(io.Discard, readerFunc(o.Read)); err != nil {
+			return nil, err
+		}
+	}
+	kind, n, err := readHeader(o.r)
+	if err != nil {
+		return nil, err
+	}
+	if kind == kindParams {
+		if o.params, err = readParams(o.r, n); err != nil {
+			return nil, err
+		}
+		if kind, n, err = readHeader(o.r); err != nil {
+			return nil, noEOF(err)
+		}
+	}
+	if kind != kindObject || n > maxObject {
+		return nil, protocolError("no object where one must begin")
+	}
+	p := make([]byte, n)
+	if _, err := io.ReadFull(o.r, p); err != nil {
+		return nil, noEOF(err)
+	}
+	f := fields{p: p}
+	o.current = Meta{Key: f.string(), URI: f.string(), ETag: f.string(), Size: f.varint()}
+	if ns := f.varint(); ns != unknownTime {
+		o.current.Modified = time.Unix(0, ns).UTC()
+	}
+	if !f.done() {
+		return nil, protocolError("malformed object metadata")
+	}
+	o.inBody, o.left = true, 0
+	return &o.current, nil
+}
+
+// Inline returns all bytes of the current object if they are at most limit and came in one piece, else nil. It is called
+// before the first Read, if at all, and Read still gives the bytes.
+func (o *Objects) Inline(limit int) ([]byte, error) {
+	if o.current.Size <= 0 || o.current.Size > int64(limit) {
+		return nil, nil
+	}
+	head, err := o.r.Peek(headerLen)
+	if err != nil {
+		return nil, noEOF(err)
+	}
+	if n := binary.BigEndian.Uint32(head[1:]); head[0] != kindData || int64(n) != o.current.Size {
+		return nil, nil
+	}
+	p := make([]byte, o.current.Size)
+	if _, err := io.ReadFull(readerFunc(o.Read), p); err != nil {
+		return nil, noEOF(err)
+	}
+	return p, nil
+}
+
+// Read reads the current object's bytes.
+func (o *Objects) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for o.left == 0 {
+		if !o.inBody {
+			return 0, io.EOF
+		}
+		kind, n, err := readHeader(o.r)
+		switch {
+		case err != nil:
+			return 0, noEOF(err)
+		case kind == kindData:
+			o.left = n
+		case kind == kindEnd && n == 0:
+			o.inBody = false
+		default:
+			return 0, protocolError("no data where an object's bytes must be")
+		}
+	}
+	n, err := o.r.Read(p[:min(len(p), o.left)])
+	o.left -= n
+	return n, noEOF(err)
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

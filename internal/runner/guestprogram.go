@@ -1,0 +1,154 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"slices"
+
+	"github.com/millrace/millrace/internal/guest"
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/mapper"
+	"github.com/millrace/millrace/sandbox"
+	"github.com/millrace/millrace/shuffle"
+)
+
+// A guestProgram is what all programs that run under an engine have in common.
+type guestProgram struct {
+	guest  sandbox.Guest
+	limits job.Limits
+	seed   uint64
+}
+
+func (g *guestProgram) close() error { return g.guest.Close() }
+
+// run runs the guest once. Name seeds what is random in it, so that the same object always meets the same chance.
+func (g *guestProgram) run(ctx context.Context, name string, args, env []string, in io.Reader, out io.Writer) (sandbox.Report, error) {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, name)
+	return g.guest.Run(ctx, &sandbox.Run{
+		Args: args, Env: env, Seed: g.seed ^ h.Sum64(),
+		Streams: sandbox.Streams{Stdin: in, Stdout: out},
+		Limits:  sandbox.Limits{Memory: g.limits.Memory, Wall: g.limits.Wall, CPU: g.limits.CPU, Output: g.limits.Output},
+	})
+}
+
+func usageOf(r *sandbox.Report) usage {
+	return usage{
+		user: r.User, system: r.System, wall: r.Wall, peak: r.PeakMemory,
+		reads: r.Reads, readBytes: r.ReadBytes, writes: r.Writes, writeBytes: r.WriteBytes,
+	}
+}
+
+// An sdkProgram was written with the Go SDK.
+type sdkProgram struct {
+	guestProgram
+	reducing
+	params []byte // frame
+}
+
+func newSDK(ctx context.Context, g guestProgram, h *Hello) (program, error) {
+	params, err := guest.EncodeParams(h.Params)
+	if err != nil {
+		return nil, err
+	}
+	var text bytes.Buffer
+	report, err := g.run(ctx, "", nil, guest.Env(guest.Describe), bytes.NewReader(nil), &text)
+	if err != nil {
+		return nil, errors.Join(withLog(err, &report), g.close())
+	}
+	d, err := guest.ParseDescription(text.Bytes())
+	if err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	r, err := newReducing(d)
+	if err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	return &sdkProgram{g, r, params}, nil
+}
+
+func (p *sdkProgram) mapObject(ctx context.Context, obj *mapper.Object, out *stage) (usage, error) {
+	h := &answers{stage: out}
+	replies := guest.NewReplies(h, 1, guest.Bounds{})
+	m := &guest.Meta{Key: obj.Key, URI: obj.URI, ETag: obj.ETag, Size: obj.Size, Modified: obj.Modified}
+	report, err := p.run(ctx, obj.Key, nil, guest.Env(guest.Map), guest.ObjectStream(p.params, m, obj.Body, obj.Data), replies)
+	return usageOf(&report), h.verdict(withLog(err, &report), replies)
+}
+
+func (p *sdkProgram) reduce(ctx context.Context, m *shuffle.Merger, emit func(key, result []byte) error) (usage, error) {
+	if p.native != nil {
+		return p.reducing.reduce(ctx, m, emit)
+	}
+	next, stop := pull(m)
+	defer stop()
+	h := &answers{emit: emit}
+	replies := guest.NewReplies(h, 1, guest.Bounds{})
+	in := guest.RecordStream(p.params, next)
+	report, err := p.run(ctx, "", nil, guest.Env(guest.Reduce), in, replies)
+	return usageOf(&report), h.verdict(withLog(err, &report), replies)
+}
+
+func (p *sdkProgram) close() error { return p.guestProgram.close() }
+
+// answers takes what a guest answers about one object or one reduce.
+type answers struct {
+	*stage                                // of an object
+	emit   func(key, result []byte) error // of a reduce
+	failed string
+}
+
+func (a *answers) Record(key, value []byte) error {
+	if a.emit != nil {
+		return a.emit(key, value)
+	}
+	return a.stage.Record(key, value)
+}
+
+func (a *answers) Text(p []byte) error {
+	if a.stage == nil {
+		return fmt.Errorf("%w: text from a reducer", guest.ErrProtocol)
+	}
+	return a.stage.Text(p)
+}
+
+func (a *answers) Count(name string, n int64) {
+	if a.stage != nil {
+		a.stage.Count(name, n)
+	}
+}
+
+func (a *answers) Fail(reason string) { a.failed = reason }
+
+func (a *answers) OK() {}
+
+// verdict says what became of the work: what ended the run, else what the guest said.
+func (a *answers) verdict(err error, r *guest.Replies) error {
+	if err == nil {
+		err = r.Close()
+	}
+	if err == nil && a.failed != "" {
+		err = errors.New(a.failed)
+	}
+	return err
+}
+
+// withLog adds the last line that a crashed guest printed to its error, unless that has it already.
+func withLog(err error, r *sandbox.Report) error {
+	if err == nil || errors.Is(err, sandbox.ErrExit) || r.Log == "" || errors.Is(err, sandbox.ErrLimit) {
+		return err
+	}
+	lines := bytes.Split(bytes.TrimSpace([]byte(r.Log)), []byte{'\n'})
+	return fmt.Errorf("%w: %s", err, clip(string(lines[0])))
+}
+
+// exits reports whether code means success.
+func exits(ok []int, code int) bool {
+	if len(ok) == 0 {
+		return code == 0
+	}
+	return slices.Contains(ok, code)
+}

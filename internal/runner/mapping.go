@@ -1,0 +1,153 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/millrace/millrace/mapper"
+	"github.com/millrace/millrace/shuffle"
+)
+
+// mapSplit maps the objects of one split. Records go to run, if the job has partitions; text goes to the agent.
+func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) error {
+	var m Map
+	if err := json.Unmarshal(payload, &m); err != nil {
+		return fmt.Errorf("%w: map: %w", ErrProtocol, err)
+	}
+	if (m.Partitions > 0) != (run != nil) {
+		return fmt.Errorf("%w: %d partitions with run file: %t", ErrProtocol, m.Partitions, run != nil)
+	}
+	s.stage.textual = m.Partitions == 0
+	if m.Partitions > 0 {
+		if s.sorter == nil || s.partitions != m.Partitions {
+			s.partitions = m.Partitions
+			s.sorter = shuffle.NewSorter(&shuffle.SorterOptions{
+				Partitions: m.Partitions, Budget: s.hello.Limits.Shuffle,
+				Combine: s.program.combine(), DigestKey: s.hello.DigestKey,
+			})
+		}
+		s.sorter.Reset()
+	}
+	f := &feed{s: s}
+	var failed error // of the attempt; the rest of the split is still taken, to keep in step with the agent
+	for {
+		p, data, err := f.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if !p.First {
+			return fmt.Errorf("%w: object %d begins in the middle", ErrProtocol, p.Index)
+		}
+		body := &pieces{f: f, data: data, last: p.Last, unread: p.Unread}
+		if !p.Unread && failed == nil {
+			failed = s.mapObject(ctx, &p, data, body)
+		} else {
+			body.drain()
+		}
+		if f.err != nil {
+			return f.err
+		}
+	}
+	if failed != nil {
+		return &attemptError{failed}
+	}
+	if err := s.out.flush(); err != nil {
+		return err
+	}
+	if run == nil {
+		return nil
+	}
+	sections, err := s.sorter.Seal(run)
+	if err != nil {
+		return &attemptError{err}
+	}
+	return s.index(run, sections)
+}
+
+// mapObject maps one object and lets go what it emitted if that succeeded. The error is the attempt's, not the object's.
+func (s *server) mapObject(ctx context.Context, p *Piece, data []byte, body *pieces) error {
+	if int(p.Input) >= len(s.hello.Inputs) {
+		return fmt.Errorf("%w: input %d of %d", ErrProtocol, p.Input, len(s.hello.Inputs))
+	}
+	in := &s.hello.Inputs[p.Input]
+	obj := &mapper.Object{
+		Key: p.Key[min(in.Base, len(p.Key)):], URI: in.Root + p.Key, Size: p.Size, ETag: p.ETag, Modified: time.Unix(0, p.Modified).UTC(), Params: s.hello.Params,
+	}
+	if p.Last {
+		obj.Data, obj.Body = data, bytes.NewReader(data)
+	} else {
+		obj.Body = body
+	}
+	st := s.mem.Status()
+	s.stage.reset()
+	st.Current.Store(uint64(p.Index) + 1)
+	st.Started.Add(1)
+	use, err := s.program.mapObject(ctx, obj, &s.stage)
+	st.Current.Store(0)
+	s.account(&use)
+	body.drain() // what the mapper left may be what could not be read
+	if body.unread {
+		return nil // the agent lists it
+	}
+	if body.err != nil {
+		return nil // so is the channel; the feed knows
+	}
+	s.done.Objects++
+	s.done.Bytes += p.Size
+	st.Objects.Add(1)
+	st.Bytes.Add(p.Size)
+	if err != nil {
+		st.Failed.Add(1)
+		b := binary.LittleEndian.AppendUint32(nil, p.Index)
+		return s.conn.Send(KindFailed, append(b, clip(err.Error())...))
+	}
+	return s.release()
+}
+
+// release lets go what the object under way emitted.
+func (s *server) release() error {
+	s.done.Emitted += s.stage.records + s.stage.lines
+	s.done.Output += s.stage.lines
+	for k, n := range s.stage.counts {
+		if _, ok := s.done.User[k]; ok || len(s.done.User) < maxCounters {
+			s.done.User[k] += n
+		}
+	}
+	if len(s.stage.text) > 0 {
+		if err := s.out.write(s.stage.text); err != nil {
+			return err
+		}
+	}
+	s.mem.Status().Records.Add(s.stage.records + s.stage.lines)
+	if s.stage.records == 0 {
+		return nil
+	}
+	return s.stage.each(s.sorter.Add)
+}
+
+// index writes the table of sections behind them.
+func (s *server) index(run *os.File, sections []shuffle.Section) error {
+	b, err := json.Marshal(sections)
+	if err != nil {
+		return err
+	}
+	off, err := run.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = run.Write(b)
+	}
+	if err != nil {
+		return &attemptError{errors.Join(errors.New("write run"), err)}
+	}
+	s.done.IndexOffset, s.done.IndexLength = off, int64(len(b))
+	return nil
+}

@@ -1,0 +1,174 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+
+	"github.com/millrace/millrace/internal/guest"
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/mapper"
+	"github.com/millrace/millrace/mapper/builtin"
+	"github.com/millrace/millrace/sandbox"
+	"github.com/millrace/millrace/shuffle"
+)
+
+// A program is the code of a job, ready to run in this process or under it.
+type program interface {
+	// describe says what it emits. Stock and types are those in force, also for a command with a stock reducer.
+	describe() guest.Description
+	// combine merges accumulators without entering the guest; nil if only the guest can.
+	combine() shuffle.Combine
+	// mapObject maps one object. An error fails that object.
+	mapObject(ctx context.Context, obj *mapper.Object, out *stage) (usage, error)
+	// reduce reduces groups, sorted, and emits results. An error fails the attempt.
+	reduce(ctx context.Context, m *shuffle.Merger, emit func(key, result []byte) error) (usage, error)
+	close() error
+}
+
+// maxCode bounds the code of a program.
+const maxCode = 256 << 20
+
+// load makes the program of h ready. Code is its file, if it has one.
+func load(ctx context.Context, h *Hello, code *os.File, inProcess *job.Job) (program, error) {
+	if inProcess != nil {
+		return newProcess(inProcess)
+	}
+	if h.Engine == job.Builtin {
+		return newBuiltin(h)
+	}
+	if code == nil {
+		return nil, fmt.Errorf("%w: program without code", ErrProtocol)
+	}
+	b, err := readCode(code)
+	if err != nil {
+		return nil, err
+	}
+	var g sandbox.Guest
+	switch h.Engine {
+	case job.Wasm:
+		g, err = sandbox.OpenWasm(ctx, b, nil)
+	case job.Native:
+		g, err = sandbox.OpenNative(b, nil)
+	default:
+		return nil, fmt.Errorf("%w: engine %q", ErrProtocol, h.Engine)
+	}
+	if err != nil {
+		return nil, err
+	}
+	e := guestProgram{guest: g, limits: h.Limits, seed: h.Seed}
+	if bytes.Contains(b, []byte(guest.ABI)) {
+		return newSDK(ctx, e, h)
+	}
+	return newCommand(e, h)
+}
+
+func readCode(f *os.File) ([]byte, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxCode {
+		return nil, fmt.Errorf("program of %d bytes is over the limit of %d", info.Size(), maxCode)
+	}
+	b := make([]byte, info.Size())
+	_, err = io.ReadFull(io.NewSectionReader(f, 0, info.Size()), b)
+	return b, err
+}
+
+// A builtinProgram is compiled into millrace.
+type builtinProgram struct {
+	reducing
+	mapper builtin.Mapper
+}
+
+func newBuiltin(h *Hello) (program, error) {
+	p, ok := builtin.Lookup(h.Name)
+	if !ok {
+		return nil, fmt.Errorf("no builtin program %q", h.Name)
+	}
+	m, err := p.New(h.Params)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newReducing(guest.Description{ABI: guest.ABI, MapOnly: p.Stock == "", Key: p.Key, Acc: p.Acc, Stock: p.Stock})
+	if err != nil {
+		return nil, err
+	}
+	if r.native != nil {
+		r.desc.Result = r.native.Result
+	}
+	return &builtinProgram{r, m}, nil
+}
+
+func (p *builtinProgram) mapObject(_ context.Context, obj *mapper.Object, out *stage) (u usage, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", sandbox.ErrTrap, r)
+		}
+	}()
+	return u, p.mapper.Map(obj, out)
+}
+
+func (p *builtinProgram) close() error { return nil }
+
+// A processProgram is a job that runs in this very process, for tests and debuggers.
+type processProgram struct {
+	reducing
+	job *job.Job
+}
+
+func newProcess(j *job.Job) (program, error) {
+	d, err := j.Describe()
+	if err != nil {
+		return nil, err
+	}
+	r, err := newReducing(d)
+	if err != nil {
+		return nil, err
+	}
+	return &processProgram{r, j}, nil
+}
+
+func (p *processProgram) mapObject(_ context.Context, obj *mapper.Object, out *stage) (usage, error) {
+	return usage{}, p.job.Map(obj, out)
+}
+
+func (p *processProgram) reduce(ctx context.Context, m *shuffle.Merger, emit func(key, result []byte) error) (usage, error) {
+	if p.native != nil {
+		return p.reducing.reduce(ctx, m, emit)
+	}
+	next, stop := pull(m)
+	defer stop()
+	return usage{}, p.job.Reduce(next, emit)
+}
+
+func (p *processProgram) close() error { return nil }
+
+// pull returns what m merges, one record at a call, sorted. The caller calls stop.
+func pull(m *shuffle.Merger) (next func() (key, value []byte, ok bool, err error), stop func()) {
+	pull, stop := iter.Pull2(records(m))
+	return func() (key, value []byte, ok bool, err error) {
+		key, value, ok = pull()
+		if !ok {
+			err = m.Err()
+		}
+		return key, value, ok, err
+	}, stop
+}
+
+// records yields what m merges one record at a time.
+func records(m *shuffle.Merger) iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		for key, values := range m.Groups() {
+			for value := range values {
+				if !yield(key, value) {
+					return
+				}
+			}
+		}
+	}
+}

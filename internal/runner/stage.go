@@ -1,0 +1,113 @@
+package runner
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/millrace/millrace/internal/guest"
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/sandbox"
+)
+
+// A stage holds what the mapper of one object emits until it is known whether it succeeded. It is the Emitter of that object.
+type stage struct {
+	limits  job.Limits
+	types   guest.Description
+	format  job.Format
+	textual bool // records are output, not shuffled
+
+	arena   []byte // records: key length u32, value length u32, key, value
+	records int64
+	text    []byte
+	lines   int64 // in text
+	counts  map[string]int64
+}
+
+func (s *stage) reset() {
+	s.arena, s.text, s.records, s.lines = s.arena[:0], s.text[:0], 0, 0
+	clear(s.counts)
+}
+
+// Record emits a record.
+func (s *stage) Record(key, value []byte) error {
+	if s.textual {
+		s.text = appendRecord(s.text, s.format, s.types.Key, s.types.Acc, key, value)
+		s.lines++
+	} else {
+		s.arena = binary.LittleEndian.AppendUint32(s.arena, uint32(len(key)))
+		s.arena = binary.LittleEndian.AppendUint32(s.arena, uint32(len(value)))
+		s.arena = append(append(s.arena, key...), value...)
+		s.records++
+	}
+	return s.check()
+}
+
+// Text emits bytes of output as they are.
+func (s *stage) Text(p []byte) error {
+	s.text = append(s.text, p...)
+	s.lines += int64(bytes.Count(p, []byte{'\n'}))
+	return s.check()
+}
+
+// Count adds to a counter.
+func (s *stage) Count(name string, n int64) {
+	if _, ok := s.counts[name]; ok || len(s.counts) < maxCounters && len(name) <= maxCounterName {
+		s.counts[name] += n
+	}
+}
+
+// Counters beyond these bounds are dropped.
+const (
+	maxCounters    = 256
+	maxCounterName = 128
+)
+
+func (s *stage) check() error {
+	if n := int64(len(s.arena) + len(s.text)); n > s.limits.Output {
+		return fmt.Errorf("output %w: %s of %s", sandbox.ErrLimit, bytesText(n), bytesText(s.limits.Output))
+	}
+	if n := s.records + s.lines; n > s.limits.Records {
+		return fmt.Errorf("records %w: %d of %d", sandbox.ErrLimit, n, s.limits.Records)
+	}
+	return nil
+}
+
+// each calls f with every record, in the order they were emitted.
+func (s *stage) each(f func(key, value []byte) error) error {
+	for b := s.arena; len(b) > 0; {
+		k, v := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
+		key, value := b[8:8+k], b[8+k:8+k+v]
+		if err := f(key, value); err != nil {
+			return err
+		}
+		b = b[8+k+v:]
+	}
+	return nil
+}
+
+// appendRecord appends a record as a line of output.
+func appendRecord(dst []byte, f job.Format, kt, vt guest.Type, key, value []byte) []byte {
+	if f == job.JSONL {
+		dst = append(dst, `{"key":`...)
+		dst = guest.AppendJSON(dst, kt, key)
+		dst = append(dst, `,"value":`...)
+		dst = guest.AppendJSON(dst, vt, value)
+		return append(dst, "}\n"...)
+	}
+	dst = guest.Text(dst, kt, key)
+	dst = append(dst, '\t')
+	dst = guest.Text(dst, vt, value)
+	return append(dst, '\n')
+}
+
+// bytesText writes n bytes for people.
+func bytesText(n int64) string {
+	switch {
+	case n >= 1<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

@@ -1,0 +1,230 @@
+package jobfile
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/store"
+)
+
+// Bounds of counts. They are far beyond what makes sense, and far below what does harm.
+const (
+	maxReducers = 100_000
+	maxSlots    = 4096
+	maxList     = 10_000
+)
+
+// A FieldError says which field of a specification is wrong, and how.
+type FieldError struct {
+	Field string // limits.memory, inputs[0]
+	Err   error
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Err.Error() }
+func (e *FieldError) Unwrap() error { return e.Err }
+
+func wrong(field, format string, args ...any) error {
+	return &FieldError{field, fmt.Errorf(format, args...)}
+}
+
+// Validate checks a specification from flags, from a file or both: that every value is possible and that nothing needed
+// is missing. Its errors are *FieldError. It asks no store.
+func Validate(s *job.Spec) error {
+	if len(s.Inputs) == 0 {
+		return wrong("inputs", "none given")
+	}
+	if s.Program.Path == "" && s.Program.Name == "" {
+		return wrong("program", "none given")
+	}
+	return check(s)
+}
+
+// check checks what is given.
+func check(s *job.Spec) error {
+	return first(
+		func() error { return checkCounts(s) },
+		func() error { return checkWords(s) },
+		func() error { return checkProgram(s) },
+		func() error { return checkStore(&s.Store) },
+		func() error { return checkGlobs("include", s.Include) },
+		func() error { return checkGlobs("exclude", s.Exclude) },
+		func() error { return checkPlaces(s) },
+	)
+}
+
+func first(checks ...func() error) error {
+	for _, c := range checks {
+		if err := c(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkCounts(s *job.Spec) error {
+	for _, c := range []struct {
+		field     string
+		got, most int64
+	}{
+		{"reducers", int64(s.Reducers), maxReducers},
+		{"slots", int64(s.Slots), maxSlots},
+		{"limit", s.Limit, 1 << 62},
+		{"limits.memory", s.Limits.Memory, 1 << 40},
+		{"limits.output", s.Limits.Output, 1 << 50},
+		{"limits.records", s.Limits.Records, 1 << 50},
+		{"limits.shuffle", s.Limits.Shuffle, 1 << 40},
+		{"number of inputs", int64(len(s.Inputs)), maxList},
+		{"number of params", int64(len(s.Params)), maxList},
+	} {
+		if c.got < 0 || c.got > c.most {
+			return wrong(c.field, "%d is not between 0 and %d", c.got, c.most)
+		}
+	}
+	if s.Limits.Wall < 0 {
+		return wrong("limits.wall", "%v is negative", s.Limits.Wall)
+	}
+	if s.Limits.CPU < 0 {
+		return wrong("limits.cpu", "%v is negative", s.Limits.CPU)
+	}
+	for i, code := range s.OKExit {
+		if code < 0 || code > 255 {
+			return wrong(fmt.Sprintf("ok_exit[%d]", i), "%d is not between 0 and 255", code)
+		}
+	}
+	return nil
+}
+
+func checkWords(s *job.Spec) error {
+	for _, w := range []struct {
+		field, got string
+		known      []string
+	}{
+		{"format", string(s.Format), []string{string(job.Text), string(job.JSONL)}},
+		{"reducer", s.Reducer, []string{"sum", "sum:float64", "count", "min", "max", "mean", "identity"}},
+		{"program.engine", string(s.Program.Engine), []string{string(job.Builtin), string(job.Wasm), string(job.Native)}},
+	} {
+		if w.got != "" && !slices.Contains(w.known, w.got) {
+			return wrong(w.field, "%q is none of %s", w.got, strings.Join(w.known, ", "))
+		}
+	}
+	if strings.ContainsFunc(s.Name, unicode.IsControl) || len(s.Name) > 200 {
+		return wrong("name", "%.200q: control characters, or more than 200 bytes", s.Name)
+	}
+	if _, err := ParseTolerance(s.Tolerate); err != nil {
+		return &FieldError{"tolerate", err}
+	}
+	for name := range s.Params {
+		if name == "" || len(name) > 200 || strings.ContainsAny(name, "=\x00\n") {
+			return wrong("params", "%.200q is not a name of a parameter", name)
+		}
+	}
+	return nil
+}
+
+func checkProgram(s *job.Spec) error {
+	p := &s.Program
+	if p.Engine == job.Builtin && p.Path != "" {
+		return wrong("program.path", "a builtin has none")
+	}
+	if p.Digest != "" && (len(p.Digest) != 64 || strings.Trim(p.Digest, "0123456789abcdef") != "") {
+		return wrong("program.digest", "not a SHA-256 in lower case hexadecimal")
+	}
+	return nil
+}
+
+// checkStore's errors do not repeat the endpoint: a password may stand in it.
+func checkStore(s *job.Store) error {
+	if s.Endpoint == "" {
+		return nil
+	}
+	u, err := url.Parse(s.Endpoint)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Opaque != "":
+		return wrong("store.endpoint", "not a URL like https://host:port")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return wrong("store.endpoint", "a URL with credentials, a query or a fragment")
+	}
+	return nil
+}
+
+func checkGlobs(field string, globs []string) error {
+	for i, g := range globs {
+		if _, err := store.CompileGlob(g); err != nil {
+			return &FieldError{fmt.Sprintf("%s[%d]", field, i), err}
+		}
+	}
+	return nil
+}
+
+// checkPlaces checks the URIs of a job, and that it does not read what it writes.
+func checkPlaces(s *job.Spec) error {
+	var output, work store.URI
+	var err error
+	prints := s.Output == "" || s.Output == "-"
+	if !prints {
+		if output, err = place("output", s.Output); err != nil {
+			return err
+		}
+	}
+	if s.Work != "" {
+		if work, err = place("work", s.Work); err != nil {
+			return err
+		}
+	}
+	seen := map[store.URI]bool{}
+	for i, in := range s.Inputs {
+		field := fmt.Sprintf("inputs[%d]", i)
+		u, err := store.ParseURI(in)
+		if err != nil {
+			return &FieldError{field, err}
+		}
+		if seen[u] {
+			return wrong(field, "%s is given twice", u)
+		}
+		seen[u] = true
+		if !prints && inside(output, u) {
+			return wrong("output", "%s lies inside input %s", output, u)
+		}
+		if s.Work != "" && inside(work, u) {
+			return wrong("work", "%s lies inside input %s", work, u)
+		}
+	}
+	return nil
+}
+
+func place(field, uri string) (store.URI, error) {
+	u, err := store.ParseURI(uri)
+	if err != nil {
+		return u, &FieldError{field, err}
+	}
+	if u.Glob != "" {
+		return u, wrong(field, "%s is a pattern: want one place", u)
+	}
+	return u, nil
+}
+
+// inside reports whether what is written at out would be read by in.
+func inside(out, in store.URI) bool {
+	if out.Scheme != in.Scheme {
+		return false
+	}
+	key := string(out.Prefix)
+	if key != "" && !strings.HasSuffix(key, "/") {
+		key += "/"
+	}
+	switch {
+	case out.Scheme == "file":
+		var ok bool
+		whole := strings.TrimSuffix(out.Bucket, "/") + "/" + key
+		if key, ok = strings.CutPrefix(whole, strings.TrimSuffix(in.Bucket, "/")+"/"); !ok {
+			return false
+		}
+	case out.Bucket != in.Bucket:
+		return false
+	}
+	return in.Match(store.Key(key + "part-00000"))
+}

@@ -1,0 +1,97 @@
+package job
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/millrace/millrace/internal/guest"
+	"github.com/millrace/millrace/mapper"
+)
+
+// Main runs j and ends the process; a program's main function calls it and nothing else. Inside a runner it does what the
+// runner wants. Anywhere else it replaces itself by "millrace run" with this program and the user's arguments, where millrace is
+// found beside the program or in PATH.
+//
+// Inside a runner os.Stdout belongs to the protocol: what the program prints goes to its log instead.
+func Main(j *Job) {
+	if os.Getenv(guest.EnvABI) != guest.ABI {
+		// Only an error comes back.
+		os.Stderr.WriteString(execMillrace().Error() + "\n")
+		os.Exit(2)
+	}
+	stdout := os.Stdout
+	os.Stdout = os.Stderr
+	if err := j.serve(guest.Mode(os.Getenv(guest.EnvMode)), os.Stdin, stdout); err != nil {
+		os.Stderr.WriteString(err.Error() + "\n")
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// inlineObject is the size up to which an object that is in the runner's memory is given to the mapper as Data, too.
+const inlineObject = 1 << 20
+
+// serve speaks the guest's side of the protocol. Errors are of the streams and of the job as a whole, not of objects.
+func (j *Job) serve(mode guest.Mode, stdin io.Reader, stdout io.Writer) error {
+	if j.err != nil {
+		return j.err
+	}
+	switch mode {
+	case guest.Describe:
+		_, err := io.WriteString(stdout, j.desc.String())
+		return err
+	case guest.Map:
+		return j.serveMap(stdin, stdout)
+	case guest.Reduce:
+		return j.serveReduce(stdin, stdout)
+	}
+	return errors.New("unknown mode in " + guest.EnvMode)
+}
+
+func (j *Job) serveMap(stdin io.Reader, stdout io.Writer) error {
+	in, out := guest.NewObjects(stdin), guest.NewAnswers(stdout)
+	for {
+		m, err := in.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		obj := &mapper.Object{
+			Key: m.Key, URI: m.URI, Size: m.Size, ETag: m.ETag, Modified: m.Modified, Params: in.Params(), Body: in,
+		}
+		if obj.Data, err = in.Inline(inlineObject); err != nil {
+			return err
+		}
+		if obj.Data != nil {
+			obj.Body = bytes.NewReader(obj.Data)
+		}
+		if err := answer(out, j.Map(obj, out)); err != nil {
+			return err
+		}
+	}
+}
+
+func (j *Job) serveReduce(stdin io.Reader, stdout io.Writer) error {
+	in, err := guest.NewRecords(stdin)
+	if err != nil {
+		return err
+	}
+	out := guest.NewAnswers(stdout)
+	return answer(out, j.Reduce(in.Next, out.Record))
+}
+
+// answer ends the replies for an object whose mapping, or the work whose reduction, returned err.
+func answer(out *guest.Answers, err error) error {
+	if err == nil {
+		return out.OK()
+	}
+	var p *PanicError
+	if errors.As(err, &p) {
+		os.Stderr.WriteString(p.Stack)
+	}
+	return out.Fail(err.Error())
+}

@@ -1,0 +1,60 @@
+package job
+
+import "time"
+
+// A Manifest lists what a job published. It lies at OUTPUT/_manifest.json and is written last: a reader who finds it finds
+// everything that it names.
+type Manifest struct {
+	Version  int               `json:"version"` // 1
+	Job      string            `json:"job"`
+	Created  time.Time         `json:"created"`
+	Program  Program           `json:"program"`
+	Inputs   []string          `json:"inputs"`
+	Params   map[string]string `json:"params,omitempty"`
+	Reducers int               `json:"reducers"` // partitions; 0 for a map-only job
+	Format   Format            `json:"format"`
+	Parts    []Part            `json:"parts"`
+	Failed   []Part            `json:"failed,omitempty"` // _failed/part-*.jsonl: a FailedObject a line
+	Counters Counters          `json:"counters"`
+}
+
+// A Part is one published object of a job's output.
+type Part struct {
+	Key     string `json:"key"` // below the output URI
+	Size    int64  `json:"size"`
+	SHA256  string `json:"sha256"`
+	ETag    string `json:"etag"`
+	Records int64  `json:"records"`
+}
+
+// A FailedObject says which object a job could not map, and why.
+type FailedObject struct {
+	URI    string `json:"uri"`
+	Reason string `json:"reason"`
+	Task   TaskID `json:"task"`
+}
+
+// Counters add up committed attempts only.
+type Counters struct {
+	Objects    int64            `json:"objects"` // mapped, failed ones included
+	Bytes      int64            `json:"bytes"`   // of input read
+	Failed     int64            `json:"failed"`
+	Archived   int64            `json:"archived"`       // listed, not mapped: must be restored first
+	Markers    int64            `json:"markers"`        // listed, not mapped: empty keys that end in "/"
+	Emitted    int64            `json:"emitted"`        // records that mappers emitted
+	Output     int64            `json:"output"`         // records in the parts
+	User       map[string]int64 `json:"user,omitempty"` // what programs counted
+	Attempts   int64            `json:"attempts"`
+	Retries    int64            `json:"retries"`
+	CPU        time.Duration    `json:"cpu_ns"`      // of guests and runners, user and system
+	PeakMemory int64            `json:"peak_memory"` // of the largest runner, bytes
+}
+
+// A Result is how a job ended, for whoever started it.
+type Result struct {
+	Manifest
+	Printed     int64          // records printed, for a job without output
+	FailedNames []FailedObject // the first hundred
+	Resumed     bool           // an earlier job's decision was found and finished instead
+	Elapsed     time.Duration
+}

@@ -1,0 +1,82 @@
+package job
+
+import "time"
+
+// A Spec is everything a user says about one job. It is plain data; package job/jobfile reads it from YAML.
+// The zero value of a field means its default.
+type Spec struct {
+	Name string `json:"name,omitempty"`
+
+	Inputs        []string  `json:"inputs"`                  // URIs: s3://bucket/prefix, file:///dir, with globs
+	Include       []string  `json:"include,omitempty"`       // globs over the key below its input; one must match
+	Exclude       []string  `json:"exclude,omitempty"`       // globs over the key below its input; none may match
+	ModifiedSince time.Time `json:"modified_since,omitzero"` // LastModified at or after
+	Output        string    `json:"output,omitempty"`        // URI; "" or "-" prints instead
+	Overwrite     bool      `json:"overwrite,omitempty"`     // replace what lies at Output
+	Work          string    `json:"work,omitempty"`          // URI for the plan where Output has none; "" means a temporary directory
+
+	Program  Program           `json:"program"`
+	Params   map[string]string `json:"params,omitempty"`
+	Reducers int               `json:"reducers,omitempty"` // partitions; 0: 1 if the program reduces, else a map-only job
+	Reducer  string            `json:"reducer,omitempty"`  // stock reducer for a command, as reducer.LookupText has it: sum, count, min, max, mean, identity, sum:float64, …
+	Format   Format            `json:"format,omitempty"`
+
+	Limits   Limits    `json:"limits,omitzero"`
+	Tolerate Tolerance `json:"tolerate,omitempty"` // failed objects that still commit
+	Slots    int       `json:"slots,omitempty"`    // runners at once on this node; 0 means one per core
+	Limit    int64     `json:"limit,omitempty"`    // stop after so many printed records; 0 means all
+	OKExit   []int     `json:"ok_exit,omitempty"`  // exit codes of a command that mean success; empty means 0
+	Insecure []string  `json:"insecure,omitempty"` // sandbox layers given up by name
+
+	Store Store `json:"store,omitzero"`
+}
+
+// A Program names the code of a job: what the user wrote, or a builtin.
+type Program struct {
+	Engine Engine   `json:"engine,omitempty"`
+	Name   string   `json:"name,omitempty"`   // builtin: its name; else the name shown to people
+	Path   string   `json:"path,omitempty"`   // a file: module or executable, already built
+	Digest string   `json:"digest,omitempty"` // SHA-256 of the code, hexadecimal
+	Args   []string `json:"args,omitempty"`   // further arguments of a command, before the parameters
+}
+
+// An Engine runs a program inside the jail.
+type Engine string
+
+// Engines.
+const (
+	Builtin Engine = "builtin" // compiled into millrace
+	Wasm    Engine = "wasm"    // a WebAssembly module (WASI preview 1), by wazero
+	Native  Engine = "native"  // a Linux executable
+)
+
+// A Format is how output records are written.
+type Format string
+
+// Formats.
+const (
+	Text  Format = "text"  // key TAB value, with \t \n \r \\ escaped
+	JSONL Format = "jsonl" // {"key": …, "value": …}
+)
+
+// Limits bound one guest. A zero field means the default that package sandbox gives it. Wall and CPU are clocks of the run of one
+// object (or of one reduce attempt), never of queueing.
+type Limits struct {
+	Memory  int64         `json:"memory,omitempty"`  // bytes
+	Wall    time.Duration `json:"wall,omitempty"`    // per object
+	CPU     time.Duration `json:"cpu,omitempty"`     // per object
+	Output  int64         `json:"output,omitempty"`  // bytes that one object may emit
+	Records int64         `json:"records,omitempty"` // records that one object may emit
+	Shuffle int64         `json:"shuffle,omitempty"` // bytes of records that one runner may hold in memory
+}
+
+// A Tolerance is how many objects may fail in a job that still commits: "0", "20", "1%", "all"; "" is 1 %.
+type Tolerance string
+
+// Store is what a spec may say about access to its stores, as store.Options has it.
+type Store struct {
+	NoSignRequest bool   `json:"no_sign_request,omitempty"`
+	RequesterPays bool   `json:"requester_pays,omitempty"`
+	Endpoint      string `json:"endpoint,omitempty"`
+	Region        string `json:"region,omitempty"`
+}

@@ -1,0 +1,13 @@
+package job
+
+// A Split is what one map task reads, as the coordinator knows it: the header of a list of objects that lies in the plan.
+// Its objects are consecutive in the key order of the plan.
+type Split struct {
+	Task    TaskID   `json:"task"`
+	Shard   string   `json:"shard"`  // name of the plan shard that holds its list
+	Offset  int64    `json:"offset"` // of its block in the shard
+	Length  int64    `json:"length"`
+	Objects int      `json:"objects"`
+	Bytes   int64    `json:"bytes"`
+	Nodes   []string `json:"nodes,omitempty"` // preferred, best first
+}

@@ -1,0 +1,51 @@
+package mapper_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/millrace/millrace/mapper"
+)
+
+func TestObjectError(t *testing.T) {
+	tests := []struct {
+		err  mapper.ObjectError
+		want string
+	}{
+		{mapper.ObjectError{URI: "s3://mail/x.eml", Err: io.ErrUnexpectedEOF}, "s3://mail/x.eml: unexpected EOF"},
+		{mapper.ObjectError{URI: "s3://mail/2019/07.mbox", Offset: 8388608, Err: io.ErrUnexpectedEOF},
+			"s3://mail/2019/07.mbox at 8388608: unexpected EOF"},
+	}
+	for _, tt := range tests {
+		err := fmt.Errorf("map m-00042.1: %w", &tt.err)
+		if got := tt.err.Error(); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+		if oe := (*mapper.ObjectError)(nil); !errors.As(err, &oe) || !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%v hides what it is", err)
+		}
+	}
+}
+
+func ExampleObject() {
+	obj := &mapper.Object{
+		Key:     "2026/a.eml",
+		Params:  map[string]string{"header": "Subject"},
+		Body:    strings.NewReader("From: a\nSubject: mills\n\nSubject: not a header\n"),
+		Counter: func(name string, n int64) { fmt.Println("count", name, n) },
+	}
+	sc := bufio.NewScanner(obj)
+	for sc.Scan() && sc.Text() != "" {
+		if value, ok := strings.CutPrefix(sc.Text(), obj.Param("header")+": "); ok {
+			fmt.Println(obj.Key, value)
+			obj.Count("found", 1)
+		}
+	}
+	// Output:
+	// 2026/a.eml mills
+	// count found 1
+}

@@ -1,0 +1,78 @@
+package sandbox
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// spawnerCaps are the capabilities that a runner keeps in its user namespace to run native guests under another uid: become
+// it, kill what it left, limit it, and remove its files.
+const spawnerCaps = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_KILL | 1<<unix.CAP_SYS_RESOURCE |
+	1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_CHOWN
+
+// become changes the user and group of the calling thread, which keeps its permitted capabilities.
+func become(id int) error {
+	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("keep capabilities: %w", err)
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("drop groups: %w", errno)
+	}
+	n := uintptr(id)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, n, n, n); errno != 0 {
+		return fmt.Errorf("become group %d: %w", id, errno)
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, n, n, n); errno != 0 {
+		return fmt.Errorf("become user %d: %w", id, errno)
+	}
+	// The kernel forgets it with the user.
+	return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+}
+
+// keepCaps leaves the calling thread these capabilities, also in the program that it executes next, and no way to others.
+func keepCaps(caps uint64) error {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("no_new_privs: %w", err)
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var have, data [2]unix.CapUserData
+	if err := unix.Capget(&header, &have[0]); err != nil {
+		return fmt.Errorf("capabilities: %w", err)
+	}
+	for i := range data {
+		word := uint32(caps>>(32*i)) & have[i].Permitted
+		data[i] = unix.CapUserData{Effective: word, Permitted: word, Inheritable: word}
+	}
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		return fmt.Errorf("drop capabilities: %w", err)
+	}
+	for c := range uintptr(64) {
+		if caps&(1<<c) == 0 || have[c/32].Permitted&(1<<(c%32)) == 0 { // in a container, root may lack some itself
+			continue
+		}
+		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, c, 0, 0); err != nil {
+			return fmt.Errorf("keep capability %d: %w", c, err)
+		}
+	}
+	return nil
+}
+
+// passNoCaps makes what the calling thread starts under another uid start without capabilities.
+func passNoCaps() error {
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return fmt.Errorf("ambient capabilities: %w", err)
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("capabilities: %w", err)
+	}
+	for i := range data {
+		data[i].Inheritable = 0
+	}
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		return fmt.Errorf("inheritable capabilities: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package sandbox
+
+// raced says that the race detector is in this binary: it needs memory and time that limits do not leave it.
+const raced = true

@@ -1,0 +1,130 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// Errors, asked for with errors.Is.
+var (
+	// ErrLimit says that a guest passed one of its limits; the text says which, and both figures.
+	ErrLimit = errors.New("limit")
+	// ErrTrap says that a guest crashed: a trap, a signal.
+	ErrTrap = errors.New("guest crashed")
+	// ErrExit says that a guest ended with an exit code that does not mean success. See [ExitError].
+	ErrExit = errors.New("guest exited")
+	// ErrModule says that a program was refused before it ran: malformed, too large, unknown imports.
+	ErrModule = errors.New("program refused")
+	// ErrLayer says that a required layer of the jail is missing. See [LayerError].
+	ErrLayer = errors.New("sandbox layer missing")
+)
+
+// An ExitError is the exit of a guest with a code other than 0. Tail holds the end of what it printed to stderr.
+type ExitError struct {
+	Code int
+	Tail string
+}
+
+func (e *ExitError) Error() string {
+	if e.Tail == "" {
+		return fmt.Sprintf("guest exited %d", e.Code)
+	}
+	return fmt.Sprintf("guest exited %d: %s", e.Code, e.Tail)
+}
+
+// Is makes an ExitError an ErrExit.
+func (e *ExitError) Is(target error) bool { return target == ErrExit }
+
+// Limits bound one run of a guest. Zero fields mean the defaults.
+type Limits struct {
+	Memory int64         // bytes of guest memory; default 256 MiB
+	Wall   time.Duration // default 60 s
+	CPU    time.Duration // default 60 s
+	Output int64         // bytes written to stdout; default 256 MiB
+	Log    int64         // bytes of stderr kept; what is beyond is dropped, not an error; default 64 KiB
+}
+
+// Streams are the channels of one run. Stdin is read on the guest's demand; what the guest writes is passed on as it
+// comes. An error of Stdout ends the run.
+type Streams struct {
+	Stdin  io.Reader
+	Stdout io.Writer
+}
+
+// A Run is one execution of a guest from fresh state.
+type Run struct {
+	Args []string // without the program's name, which is always "guest"
+	Env  []string // "K=V"; the guest sees no other
+	Seed uint64   // of everything random the guest can ask for
+	Streams
+	Limits
+}
+
+// A Report is the account of one run, also of one that ended in an error.
+type Report struct {
+	Wall       time.Duration
+	User       time.Duration // CPU
+	System     time.Duration // CPU
+	PeakMemory int64         // bytes
+	Exit       int
+	Reads      int64 // calls and bytes, as the guest made them
+	ReadBytes  int64
+	Writes     int64
+	WriteBytes int64
+	Log        string // what the guest wrote to stderr, bounded, control characters kept
+}
+
+// A Guest is a program made ready to be run many times, each time from fresh state: nothing that one run did
+// can be seen by the next. It runs inside the jail and is not safe for concurrent use.
+type Guest interface {
+	// Run executes the program once. Errors wrap ErrLimit, ErrTrap, ErrExit, or are errors of the streams.
+	Run(ctx context.Context, r *Run) (Report, error)
+	Close() error
+}
+
+// A Layer names one layer of the jail.
+type Layer string
+
+// Layers.
+const (
+	UserNS   Layer = "userns"   // user, mount, pid, ipc, uts and net namespaces, an empty root
+	Seccomp  Layer = "seccomp"  // allow-list of system calls
+	Landlock Layer = "landlock" // no file access beyond what is named
+	Cgroup   Layer = "cgroup"   // memory and process count; required for native
+	UID      Layer = "uid"      // the guest's uid differs from its runner's; required for native
+)
+
+// A LayerError is a required layer that this machine does not give. It names the fix.
+type LayerError struct {
+	Layer Layer
+	Cause error
+	Fix   string
+}
+
+func (e *LayerError) Error() string {
+	return fmt.Sprintf("sandbox layer %s missing: %v (%s; or give it up with --insecure-sandbox=%s)", e.Layer, e.Cause, e.Fix, e.Layer)
+}
+
+// Unwrap returns the cause.
+func (e *LayerError) Unwrap() error { return e.Cause }
+
+// Is makes a LayerError an ErrLayer.
+func (e *LayerError) Is(target error) bool { return target == ErrLayer }
+
+// A Config describes a jailed child process: this very executable, run again.
+type Config struct {
+	Args     []string   // its arguments, after argv[0]
+	Files    []*os.File // it inherits these as descriptors 3, 4, …; no others but a null stdin and stdout, and a bounded stderr
+	Native   bool       // it will run native guests: read-only system directories, a work directory, a second uid
+	Memory   int64      // bytes for the whole process tree, held by the cgroup where there is one; 0 means 1 GiB
+	Pids     int        // processes and threads, held by the cgroup; 0 means 256
+	Insecure []Layer    // layers given up by name
+
+	FileSize  int64 // bytes of any file that the child writes, also through inherited descriptors; 0 means no limit
+	WorkBytes int64 // of the work directory of native guests; 0 means 64 MiB
+	WorkFiles int   // inodes of it; 0 means 4,096
+}

@@ -1,0 +1,98 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+)
+
+// WasmOptions are what [OpenWasm] may be told. nil means defaults.
+type WasmOptions struct {
+	// Workers compile at once; 0 means one per core.
+	Workers int
+	// Cache is a directory in which compiled code is kept between processes; "" keeps none. Whoever can write to it
+	// can run native code in the jail, so it must not be a place that guests reach.
+	Cache string
+}
+
+// A wasmGuest is a compiled WASI command.
+type wasmGuest struct {
+	runtime  wazero.Runtime
+	cache    wazero.CompilationCache // nil: none
+	compiled wazero.CompiledModule
+	minimum  uint64 // bytes of linear memory that the module asks for at its start
+}
+
+// OpenWasm checks code, a WebAssembly module that is a WASI preview 1 command, and compiles it. Modules that are malformed or
+// beyond our bounds (see checkModule) are refused with ErrModule before the compiler sees them. Compiling ends early when ctx
+// does, but only between functions: the deadline that counts is a kill from outside.
+func OpenWasm(ctx context.Context, code []byte, opts *WasmOptions) (Guest, error) {
+	if opts == nil {
+		opts = &WasmOptions{}
+	}
+	m, err := checkModule(code)
+	if err != nil {
+		return nil, err
+	}
+	workers := opts.Workers
+	if workers <= 0 {
+		workers = runtime.NumCPU()
+	}
+	config := wazero.NewRuntimeConfigCompiler().WithCloseOnContextDone(true).WithDebugInfoEnabled(false)
+	g := &wasmGuest{minimum: m.minMemory}
+	if opts.Cache != "" {
+		g.cache, err = wazero.NewCompilationCacheWithDir(opts.Cache)
+		if err != nil {
+			return nil, fmt.Errorf("compile cache: %w", err)
+		}
+		config = config.WithCompilationCache(g.cache)
+	}
+	ctx = experimental.WithCompilationWorkers(ctx, workers)
+	g.runtime = wazero.NewRuntimeWithConfig(ctx, config)
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, g.runtime); err != nil {
+		_ = g.Close()
+		return nil, fmt.Errorf("wasi: %w", err)
+	}
+	g.compiled, err = compile(ctx, g.runtime, m.code)
+	if err != nil {
+		_ = g.Close()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("%w: %s", ErrModule, firstLine(err.Error()))
+	}
+	return g, nil
+}
+
+// compile turns a panic of the compiler into an error: the module may be hostile, and what it breaks is only its own process.
+func compile(ctx context.Context, r wazero.Runtime, code []byte) (m wazero.CompiledModule, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the compiler gave up: %v", p)
+		}
+	}()
+	return r.CompileModule(ctx, code)
+}
+
+// Close frees the compiled code.
+func (g *wasmGuest) Close() error {
+	ctx := context.Background()
+	err := g.runtime.Close(ctx)
+	if g.cache != nil {
+		err = firstError(err, g.cache.Close(ctx))
+	}
+	return err
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

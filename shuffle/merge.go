@@ -1,0 +1,165 @@
+package shuffle
+
+import (
+	"bytes"
+	"iter"
+)
+
+// A Merger merges sorted runs into the total order of records, (key bytes, value bytes). It is not for concurrent use.
+type Merger struct {
+	runs    []*RunReader
+	combine Combine
+	prefix  []uint64 // of each run's current key
+	done    []bool   // runs that are read to their end
+	tree    []int    // a tree of losers over the runs: tree[0] has the least record
+	key     []byte   // of the group
+	acc     [2][]byte
+	groups  int64
+	records int64
+	err     error
+}
+
+// Merge returns a Merger over runs, whose records were not read yet. With combine, each group has a single value: all of
+// its values combined. Runs are read as groups are asked for; nothing is read before.
+func Merge(runs []*RunReader, combine Combine) *Merger {
+	return &Merger{runs: runs, combine: combine}
+}
+
+// Groups yields each key once, in order, with its values in order. A key is valid until the next group, a value until the next value;
+// values may be ranged over once, within their group, and need not be read to their end.
+//
+// After the last group, Err must be asked: an error ends the groups early, and also the values of the group that is
+// current then. Groups may be ranged over once.
+func (m *Merger) Groups() iter.Seq2[[]byte, iter.Seq[[]byte]] {
+	return func(yield func([]byte, iter.Seq[[]byte]) bool) {
+		m.start()
+		for m.err == nil && m.more() {
+			m.key = append(m.key[:0], m.top().Key()...)
+			m.groups++
+			if !m.group(yield) {
+				return
+			}
+		}
+	}
+}
+
+// Err returns the first error of a run, which names it.
+func (m *Merger) Err() error { return m.err }
+
+// Counts returns how many groups and records were read so far.
+func (m *Merger) Counts() (groups, records int64) { return m.groups, m.records }
+
+// group yields the group whose key is m.key and reads past it.
+func (m *Merger) group(yield func([]byte, iter.Seq[[]byte]) bool) bool {
+	pre := prefix(m.key)
+	if m.combine != nil {
+		acc := m.fold(pre)
+		if m.err != nil {
+			return false
+		}
+		return yield(m.key, func(yield func([]byte) bool) { yield(acc) })
+	}
+	within := true // the current record is of this group
+	more := yield(m.key, func(yield func([]byte) bool) {
+		for within {
+			more := yield(m.top().Value())
+			within = m.advance() && m.same(pre)
+			if !more {
+				return
+			}
+		}
+	})
+	for more && within {
+		within = m.advance() && m.same(pre)
+	}
+	return more
+}
+
+// fold combines the values of the current group.
+func (m *Merger) fold(pre uint64) []byte {
+	acc := append(m.acc[0][:0], m.top().Value()...)
+	other := m.acc[1]
+	for m.advance() && m.same(pre) {
+		other = m.combine(other[:0], acc, m.top().Value())
+		acc, other = other, acc
+	}
+	m.acc = [2][]byte{acc, other}
+	return acc
+}
+
+// same says whether the current record has the group's key.
+func (m *Merger) same(pre uint64) bool {
+	w := m.tree[0]
+	return m.prefix[w] == pre && bytes.Equal(m.runs[w].Key(), m.key)
+}
+
+func (m *Merger) top() *RunReader { return m.runs[m.tree[0]] }
+
+func (m *Merger) more() bool { return len(m.runs) > 0 && !m.done[m.tree[0]] }
+
+// start reads the first record of each run and plays the first games.
+func (m *Merger) start() {
+	k := len(m.runs)
+	m.prefix, m.done, m.tree = make([]uint64, k), make([]bool, k), make([]int, max(k, 1))
+	for i := range m.runs {
+		m.pull(i)
+	}
+	for i := range m.tree {
+		m.tree[i] = k // a virtual run that wins every game
+	}
+	for i := k - 1; i >= 0; i-- {
+		m.play(i)
+	}
+}
+
+// advance reads past the current record and says whether there is another.
+func (m *Merger) advance() bool {
+	w := m.tree[0]
+	m.pull(w)
+	m.play(w)
+	return m.err == nil && m.more()
+}
+
+// pull goes to the next record of run i.
+func (m *Merger) pull(i int) {
+	r := m.runs[i]
+	if r.Next() {
+		m.prefix[i] = prefix(r.Key())
+		m.records++
+		return
+	}
+	m.done[i] = true
+	if err := r.Err(); err != nil && m.err == nil {
+		m.err = err
+	}
+}
+
+// play moves run s from its leaf to the root, or until it loses, when the winner goes on in its place.
+func (m *Merger) play(s int) {
+	for t := (s + len(m.runs)) / 2; t > 0; t /= 2 {
+		if m.less(m.tree[t], s) {
+			s, m.tree[t] = m.tree[t], s
+		}
+	}
+	m.tree[0] = s
+}
+
+// less orders runs by their current records. One that is at its end comes last; equal records are in the order of the runs.
+func (m *Merger) less(a, b int) bool {
+	k := len(m.runs)
+	switch {
+	case a == k || b == k:
+		return a == k
+	case m.done[a] || m.done[b]:
+		return !m.done[a]
+	case m.prefix[a] != m.prefix[b]:
+		return m.prefix[a] < m.prefix[b]
+	}
+	if c := bytes.Compare(m.runs[a].Key(), m.runs[b].Key()); c != 0 {
+		return c < 0
+	}
+	if c := bytes.Compare(m.runs[a].Value(), m.runs[b].Value()); c != 0 {
+		return c < 0
+	}
+	return a < b
+}
