@@ -2,28 +2,42 @@ package sandbox
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// build is the first half of Enter: layers from the outermost to the innermost, each needs what the next takes away. It ends in a new
-// program, so it only returns errors.
+// build adds layers from the outermost to the innermost, each needs what the next takes away. If it can put only one thread into the
+// jail, it ends in executing this program again.
 func (p *plan) build() error {
-	runtime.LockOSThread() // for good: this thread is the one that goes into the jail
+	// Each thread that is asked gets a Landlock domain of its own, and only one that is above that of a guest may signal it: runners of
+	// native guests take the other way.
+	on, all := allThreads, !p.Native && canAskAll()
+	if all {
+		if err := closeInherited(p.inherited()); err != nil {
+			return fmt.Errorf("inherited descriptors: %w", err)
+		}
+	} else {
+		on = oneThread
+		runtime.LockOSThread() // for good: this thread is the one that goes into the jail
+	}
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &os.PathError{Op: "open", Path: "/dev/null", Err: err}
 	}
-	self, err := unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &os.PathError{Op: "open", Path: "/proc/self/exe", Err: err}
+	self := -1
+	if !all {
+		if self, err = unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+			return &os.PathError{Op: "open", Path: "/proc/self/exe", Err: err}
+		}
 	}
 	score := -1
 	if p.Native {
@@ -41,7 +55,7 @@ func (p *plan) build() error {
 		return err
 	}
 	if p.Switch {
-		if err := become(p.Runner); err != nil {
+		if err := become(on, p.Runner); err != nil {
 			return err
 		}
 	}
@@ -49,23 +63,60 @@ func (p *plan) build() error {
 	if p.Native && p.Guest != p.Runner {
 		caps = spawnerCaps
 	}
-	if err := keepCaps(caps); err != nil {
+	if err := keepCaps(on, caps); err != nil {
 		return err
 	}
 	if p.has(Landlock) {
-		if err := restrict(append(p.runnerRules(), landlockRule{fd: self, rights: rightsRun})); err != nil {
+		rules := p.runnerRules()
+		if !all {
+			rules = append(rules, landlockRule{fd: self, rights: rightsRun})
+		}
+		if err := restrict(on, rules); err != nil {
 			return landlockError(err)
 		}
 	}
-	return p.again(null, self, score)
+	if !all {
+		return p.again(null, self, score)
+	}
+	p.Inside, p.Null, p.Score = true, null, max(score, 0)
+	return nil
+}
+
+// inherited returns the number of the first descriptor that is not inherited on purpose.
+func (p *plan) inherited() int {
+	n := 3 + p.Files
+	if p.Events > 0 {
+		n++
+	}
+	return n
+}
+
+// closeInherited closes the descriptors from first on that were inherited. The runtime has opened some of its own by now, which are
+// to be closed at the next execution; one that survived an execution is not.
+func closeInherited(first int) error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd < first {
+			continue
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC == 0 {
+			err = unix.Close(fd)
+		}
+		if err != nil && !errors.Is(err, unix.EBADF) { // that is the one by which the directory was read
+			return err
+		}
+	}
+	return nil
 }
 
 // again executes this program once more. What else was inherited, by accident, is closed.
 func (p *plan) again(null, self, score int) error {
-	inherited := 3 + p.Files
-	if p.Events > 0 {
-		inherited++
-	}
+	inherited := p.inherited()
 	p.Inside, p.Null = true, inherited
 	if score >= 0 {
 		p.Score = inherited + 1

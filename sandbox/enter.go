@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime/debug"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -29,20 +30,19 @@ func IsChild() bool { return len(os.Args) > 0 && os.Args[0] == childName }
 // the Files of the Config, and all others are closed.
 //
 // Much of a jail (Landlock, capabilities) holds for a thread and for what it starts, and a Go program has several threads from its first
-// moment. So Enter comes in two halves: the first builds the jail on one thread and then executes this very program
-// once more, in the jail; the main function comes here again, and the second half closes the door: the system call filter. What main did before
-// it called Enter, it does twice.
+// moment. Where all of them can be asked to do the same, Enter does that. With cgo, and for runners of native guests, it builds the jail on
+// one thread and executes this very program once more from there: the main function comes here again, inside. What main did before it called
+// Enter, it then does twice.
 func Enter() error {
 	if !IsChild() {
 		return errors.New("not started as a jailed child")
 	}
 	p, err := readPlan()
-	switch {
-	case err != nil:
-	case p.Inside:
-		err = p.close()
-	default:
+	if err == nil && !p.Inside {
 		err = p.build()
+	}
+	if err == nil {
+		err = p.close()
 	}
 	b, marshalErr := json.Marshal(replyOf(err))
 	if marshalErr != nil {
@@ -57,6 +57,9 @@ func Enter() error {
 	if err != nil {
 		return err
 	}
+	// What start with them was for is over, and nothing in the jail has an environment.
+	os.Clearenv()
+	debug.SetGCPercent(100)
 	// The pipes to the parent end here: it waits for that.
 	return firstError(unix.Dup3(p.Null, 0, 0), unix.Dup3(p.Null, 1, 0), unix.Close(p.Null))
 }
@@ -84,7 +87,7 @@ func readPlan() (*plan, error) {
 	}
 }
 
-// close is the second half: it shuts the process off from the system calls that built the jail.
+// close shuts the process off from the system calls that built the jail.
 func (p *plan) close() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("not dumpable: %w", err)

@@ -61,9 +61,9 @@ func landlockAll(abi int) unix.LandlockRulesetAttr {
 	return a
 }
 
-// restrict forbids the calling thread, and all that it starts, everything that Landlock can forbid but what rules give, for good.
+// restrict forbids threads, and all that they start, everything that Landlock can forbid but what rules give, for good.
 // Rules for paths that do not exist are passed over.
-func restrict(rules []landlockRule) error {
+func restrict(on threads, rules []landlockRule) error {
 	abi, err := landlockABI()
 	if err != nil {
 		return err
@@ -80,9 +80,8 @@ func restrict(rules []landlockRule) error {
 			return err
 		}
 	}
-	_, _, errno = unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0)
-	if errno != 0 {
-		return fmt.Errorf("landlock_restrict_self: %w", errno)
+	if err := on(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0); err != nil {
+		return fmt.Errorf("landlock_restrict_self: %w", err)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
@@ -91,6 +92,12 @@ func look() int {
 	}
 	if _, err := os.StartProcess("/bin/true", nil, &os.ProcAttr{}); err == nil {
 		fmt.Fprintln(os.Stderr, "STARTED")
+	}
+	for fd := 3; fd < 1024; fd++ {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT != 0 { // what is left has no type: the runtime's poller
+			fmt.Fprintf(os.Stderr, "DESCRIPTOR %d %o\n", fd, st.Mode)
+		}
 	}
 	if len(os.Environ()) > 0 {
 		fmt.Fprintln(os.Stderr, "ENVIRONMENT", os.Environ())

@@ -16,7 +16,8 @@ const (
 	defaultWorkFiles  = 4096
 )
 
-// A plan says what the child builds: [Start] writes it to the child's stdin, [Enter] reads it; its first half writes it to its second.
+// A plan says what the child builds: [Start] writes it to the child's stdin, [Enter] reads it, and writes it to itself if it executes
+// the program again.
 // Ids are those seen by the child.
 type plan struct {
 	Native    bool
@@ -30,8 +31,8 @@ type plan struct {
 	WorkFiles int
 
 	Dynamic bool // the executable needs the system's libraries
-	Inside  bool // the first half of Enter is done
-	Null    int  // descriptor of /dev/null, for the second half
+	Inside  bool // all is built but the filter of system calls
+	Null    int  // descriptor of /dev/null, when all is built
 	Score   int  // descriptor of this process's oom_score_adj; 0: none
 
 	Switch bool // become Runner, which is not yet the uid of the child

@@ -2,6 +2,8 @@ package sandbox
 
 import (
 	"fmt"
+	"runtime"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,28 +13,28 @@ import (
 const spawnerCaps = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_KILL | 1<<unix.CAP_SYS_RESOURCE |
 	1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_CHOWN
 
-// become changes the user and group of the calling thread, which keeps its permitted capabilities.
-func become(id int) error {
-	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
+// become changes the user and group of threads, which keep their permitted capabilities.
+func become(on threads, id int) error {
+	if err := on(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0); err != nil {
 		return fmt.Errorf("keep capabilities: %w", err)
 	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
-		return fmt.Errorf("drop groups: %w", errno)
+	if err := on(unix.SYS_SETGROUPS, 0, 0, 0); err != nil {
+		return fmt.Errorf("drop groups: %w", err)
 	}
 	n := uintptr(id)
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, n, n, n); errno != 0 {
-		return fmt.Errorf("become group %d: %w", id, errno)
+	if err := on(unix.SYS_SETRESGID, n, n, n); err != nil {
+		return fmt.Errorf("become group %d: %w", id, err)
 	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, n, n, n); errno != 0 {
-		return fmt.Errorf("become user %d: %w", id, errno)
+	if err := on(unix.SYS_SETRESUID, n, n, n); err != nil {
+		return fmt.Errorf("become user %d: %w", id, err)
 	}
 	// The kernel forgets it with the user.
-	return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+	return on(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0)
 }
 
-// keepCaps leaves the calling thread these capabilities, also in the program that it executes next, and no way to others.
-func keepCaps(caps uint64) error {
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+// keepCaps leaves threads these capabilities, also in a program that they execute, and no way to others.
+func keepCaps(on threads, caps uint64) error {
+	if err := on(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
@@ -44,14 +46,17 @@ func keepCaps(caps uint64) error {
 		word := uint32(caps>>(32*i)) & have[i].Permitted
 		data[i] = unix.CapUserData{Effective: word, Permitted: word, Inheritable: word}
 	}
-	if err := unix.Capset(&header, &data[0]); err != nil {
+	err := on(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
+	runtime.KeepAlive(&header)
+	runtime.KeepAlive(&data)
+	if err != nil {
 		return fmt.Errorf("drop capabilities: %w", err)
 	}
 	for c := range uintptr(64) {
 		if caps&(1<<c) == 0 || have[c/32].Permitted&(1<<(c%32)) == 0 { // in a container, root may lack some itself
 			continue
 		}
-		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, c, 0, 0); err != nil {
+		if err := on(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, c); err != nil {
 			return fmt.Errorf("keep capability %d: %w", c, err)
 		}
 	}

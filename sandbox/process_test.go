@@ -14,12 +14,20 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // raceNoise is what the race detector says about a machine without /proc.
 var raceNoise = regexp.MustCompile(`==1==WARNING: reading executable name .*\n`)
 
 func TestStart(t *testing.T) {
+	// As a careless program would have opened it, or have inherited it itself.
+	fd, err := unix.Open("/proc/self/stat", unix.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
 	tests := []struct {
 		name string
 		cfg  Config

@@ -50,7 +50,7 @@ func (s *spawner) open(p *plan) error {
 
 func fence(p *plan) error {
 	if p.has(Landlock) {
-		if err := restrict(p.guestRules()); err != nil {
+		if err := restrict(oneThread, p.guestRules()); err != nil {
 			return landlockError(err)
 		}
 	}
