@@ -21,7 +21,7 @@ import (
 type sample struct {
 	wall   time.Duration
 	cpu    time.Duration // user and system, of all processes that were waited for
-	peak   int64         // bytes: the largest sum of the proportional set sizes of all processes, sampled
+	peak   int64         // bytes: the largest sum of the proportional set sizes of all processes, sampled; 0 if nobody looked
 	digest string        // of the lines printed, in any order
 	lines  int
 }
@@ -29,8 +29,8 @@ type sample struct {
 // sampling is how often memory is looked at.
 const sampling = 20 * time.Millisecond
 
-// runProcess runs cmd to its end, reads what it prints, and measures it. An exit code other than 0 is an error.
-func runProcess(cmd *exec.Cmd) (s sample, err error) {
+// runProcess runs cmd to its end, reads what it prints, and measures it, with memory its memory too. An exit code other than 0 is an error.
+func runProcess(cmd *exec.Cmd, memory bool) (s sample, err error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	start := time.Now()
@@ -43,7 +43,9 @@ func runProcess(cmd *exec.Cmd) (s sample, err error) {
 		defer tick.Stop()
 		var most int64
 		for {
-			most = max(most, treeMemory(cmd.Process.Pid))
+			if memory {
+				most = max(most, treeMemory(cmd.Process.Pid))
+			}
 			select {
 			case <-tick.C:
 			case <-quit:
@@ -114,7 +116,7 @@ func digestLines(r io.Reader) (string, int) {
 func TestRunProcess(t *testing.T) {
 	// The child of a child uses the memory and the time: both must be seen.
 	script := `sh -c 'x=$(head -c 50000000 /dev/zero | tr "\0" x); sleep 0.3; echo b; echo a'`
-	s, err := runProcess(exec.Command("sh", "-c", script))
+	s, err := runProcess(exec.Command("sh", "-c", script), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +130,7 @@ func TestRunProcess(t *testing.T) {
 	if s.digest != want || s.lines != 2 {
 		t.Errorf("digest %s of %d lines, want %s of 2", s.digest, s.lines, want)
 	}
-	if _, err := runProcess(exec.Command("sh", "-c", "echo no >&2; exit 3")); err == nil || !strings.Contains(err.Error(), "exit status 3: no") {
+	if _, err := runProcess(exec.Command("sh", "-c", "echo no >&2; exit 3"), false); err == nil || !strings.Contains(err.Error(), "exit status 3: no") {
 		t.Errorf("a failing program: got %v", err)
 	}
 }
