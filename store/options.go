@@ -1,6 +1,12 @@
 package store
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
 
 // Options are what a user may say about access to a store beyond its URI. The zero value leaves
 // all to the environment (for S3, the standard AWS configuration).
@@ -18,3 +24,12 @@ type Opener func(ctx context.Context, u URI, opts *Options) (Bucket, URI, error)
 
 // Schemes maps a scheme to the driver that serves it. Commands hold it as a value; there is no registry.
 type Schemes map[string]Opener
+
+// Open opens the store that u names, with its driver.
+func (s Schemes) Open(ctx context.Context, u URI, opts *Options) (Bucket, URI, error) {
+	open, ok := s[u.Scheme]
+	if !ok {
+		return nil, u, fmt.Errorf("%s: no store is called %q (there are %s)", u, u.Scheme, strings.Join(slices.Sorted(maps.Keys(s)), ", "))
+	}
+	return open(ctx, u, opts)
+}

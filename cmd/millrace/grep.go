@@ -73,6 +73,7 @@ func (c *grepCmd) Run(a *app) error {
 		Escape:     prints && tty && !c.RawOutput,
 		URI:        c.Uris || len(uris) > 1,
 	}
+	params.Separate = prints && !params.JSON && !params.Count && !params.Files && params.Before+params.After > 0
 	if err := params.Check(); err != nil {
 		return err
 	}
@@ -93,7 +94,11 @@ func (c *grepCmd) Run(a *app) error {
 	}
 
 	// grep makes what it prints safe for a terminal itself, so that its own colours stay.
-	result, err := a.execute(spec, &execution{outputFlags: &c.outputFlags, sorted: c.Sort, safe: true, noun: "match"})
+	x := &execution{outputFlags: &c.outputFlags, sorted: c.Sort, safe: true, noun: "match", counter: "matching_lines"}
+	if params.Separate {
+		x.skip = separator
+	}
+	result, err := a.execute(spec, x)
 	if err != nil {
 		return err
 	}
@@ -105,6 +110,9 @@ func (c *grepCmd) Run(a *app) error {
 	}
 	return nil
 }
+
+// separator stands between groups of lines, of one object and of different ones. The first group of all needs none.
+const separator = "--\n"
 
 // split tells patterns from URIs.
 func (c *grepCmd) split() (patterns, uris []string, err error) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/millrace/millrace/internal/local"
 	"github.com/millrace/millrace/job"
@@ -14,15 +15,26 @@ type execution struct {
 	sorted bool
 	safe   bool   // the program itself makes what it prints safe for a terminal
 	noun   string // what the program's records are called: match, record
+
+	counter string // of the program, that counts those; "": its records are counted
+	skip    string // what is printed begins with this line, which is not to be seen
 }
 
 // execute runs the job, shows its progress and sums it up.
 func (a *app) execute(spec *job.Spec, x *execution) (*job.Result, error) {
 	scr := newScreen(a.stdout, a.stderr, x.RawOutput || x.safe)
 	p := newProgress(x.Progress, scr, x.noun)
+	var stdout io.Writer = scr
+	limit := spec.Limit
+	if x.skip != "" {
+		stdout = &tail{w: scr, skip: len(x.skip)}
+		if limit > 0 {
+			spec.Limit++
+		}
+	}
 	result, err := local.Run(a.ctx, spec, &local.Options{
 		Schemes:     schemes(),
-		Stdout:      scr,
+		Stdout:      stdout,
 		Sorted:      x.sorted,
 		Progress:    p.start,
 		MaxRequests: int64(x.MaxRequests),
@@ -35,10 +47,30 @@ func (a *app) execute(spec *job.Spec, x *execution) (*job.Result, error) {
 		}
 		return nil, err
 	}
+	if x.skip != "" && result.Printed > 0 {
+		result.Printed--
+	}
 	if x.Progress != "none" && x.Progress != "json" {
-		summarize(a.stderr, result, spec.Limit, x.noun)
+		n := max(result.Counters.Output, result.Printed)
+		if x.counter != "" {
+			n = result.Counters.User[x.counter]
+		}
+		summarize(a.stderr, result, limit, plural(n, x.noun))
 	}
 	return result, nil
+}
+
+// A tail passes on what is written, without the first bytes.
+type tail struct {
+	w    io.Writer
+	skip int
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	n := min(t.skip, len(p))
+	t.skip -= n
+	m, err := t.w.Write(p[n:])
+	return n + m, err
 }
 
 // approve returns the question that a job of more than limit requests must answer.

@@ -33,21 +33,12 @@ func (a *app) open(uri string, access job.Store) (store.Bucket, store.URI, error
 }
 
 func (a *app) openURI(u store.URI, access job.Store) (store.Bucket, store.URI, error) {
-	all := schemes()
-	opener, ok := all[u.Scheme]
-	if !ok {
-		return nil, u, unknownScheme(u)
-	}
-	return opener(a.ctx, u, &store.Options{
+	return schemes().Open(a.ctx, u, &store.Options{
 		NoSignRequest: access.NoSignRequest,
 		RequesterPays: access.RequesterPays,
 		Endpoint:      access.Endpoint,
 		Region:        access.Region,
 	})
-}
-
-func unknownScheme(u store.URI) error {
-	return fmt.Errorf("%s: no store is called %q (there are s3 and file)", u, u.Scheme)
 }
 
 // An lsCmd lists objects.

@@ -11,15 +11,15 @@ import (
 // shownFailures is how many failed objects a summary names.
 const shownFailures = 5
 
-// summarize says in a few lines how a job ended. limit is how many lines it was to print, 0 if all.
-func summarize(stderr io.Writer, r *job.Result, limit int64, noun string) {
+// summarize says in a few lines how a job ended. limit is how many lines it was to print, 0 if all; found, what it found.
+func summarize(stderr io.Writer, r *job.Result, limit int64, found string) {
 	c := r.Counters
 	var b strings.Builder
 	if limit > 0 && r.Printed >= limit {
 		// What was under way when the last line was printed is not counted.
-		fmt.Fprintf(&b, "stopped after %s in %s, as --limit says", plural(r.Printed, noun), duration(r.Elapsed))
+		fmt.Fprintf(&b, "stopped after %s in %s, as --limit says", plural(r.Printed, "line"), duration(r.Elapsed))
 	} else {
-		fmt.Fprintf(&b, "%s, %s, %s in %s (%s objects/s, %s/s)", plural(c.Objects, "object"), bytes(c.Bytes), plural(max(c.Output, r.Printed), noun),
+		fmt.Fprintf(&b, "%s, %s, %s in %s (%s objects/s, %s/s)", plural(c.Objects, "object"), bytes(c.Bytes), found,
 			duration(r.Elapsed), count(rate(c.Objects, r.Elapsed)), bytes(rate(c.Bytes, r.Elapsed)))
 	}
 	if r.Resumed {

@@ -67,11 +67,7 @@ func openURI(ctx context.Context, s string, schemes store.Schemes, o *store.Opti
 	if err != nil {
 		return nil, u, &job.Error{Err: err}
 	}
-	open, ok := schemes[u.Scheme]
-	if !ok {
-		return nil, u, &job.Error{Op: s, Err: fmt.Errorf("no store is called %q", u.Scheme)}
-	}
-	b, u, err := open(ctx, u, o)
+	b, u, err := schemes.Open(ctx, u, o)
 	if err != nil {
 		return nil, u, &job.Error{Err: err}
 	}

@@ -12,7 +12,7 @@ import (
 //
 //	KEY:LINE:TEXT    a line that matches; what follows the last line feed is a line, and gets one when printed
 //	KEY-LINE-TEXT    a line of context
-//	--               between groups of lines with context that do not touch, in one object
+//	--               between groups of lines with context that do not touch, in one object; with separate, before the first too
 //	KEY:COUNT        with count
 //	KEY              with files-with-matches
 //	{"key":…}        with json

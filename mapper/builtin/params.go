@@ -22,8 +22,9 @@ type GrepParams struct {
 	JSON     bool // print an object of JSON for each matching line; context is not printed
 	MaxCount int  // stop after so many matching lines of an object; 0 means never
 
-	Before int // lines of context printed before a matching line
-	After  int // and after it
+	Before   int  // lines of context printed before a matching line
+	After    int  // and after it
+	Separate bool // with context, print "--" also before the first group of lines of an object
 
 	Color    bool // mark names, line numbers and matches for a terminal
 	Escape   bool // show control characters and what else could drive a terminal as \x1b or \u{202e}
@@ -45,6 +46,7 @@ const (
 	paramMaxCount   = "max-count" // numbers in decimal, absent for 0
 	paramBefore     = "before"
 	paramAfter      = "after"
+	paramSeparate   = "separate"
 	paramColor      = "color"
 	paramEscape     = "escape"
 	paramNoName     = "no-name"
@@ -61,7 +63,7 @@ const (
 func (p *GrepParams) flags() map[string]*bool {
 	return map[string]*bool{
 		paramFixed: &p.Fixed, paramIgnoreCase: &p.IgnoreCase, paramWord: &p.Word, paramInvert: &p.Invert,
-		paramCount: &p.Count, paramFiles: &p.Files, paramJSON: &p.JSON, paramColor: &p.Color, paramEscape: &p.Escape,
+		paramCount: &p.Count, paramFiles: &p.Files, paramJSON: &p.JSON, paramSeparate: &p.Separate, paramColor: &p.Color, paramEscape: &p.Escape,
 		paramNoName: &p.NoName, paramNoNumber: &p.NoNumber, paramURI: &p.URI,
 	}
 }

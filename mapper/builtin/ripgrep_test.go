@@ -72,6 +72,7 @@ func (tr *tree) compare(t *testing.T, p GrepParams) {
 	want, err := cmd.Output()
 	refused := err != nil && cmd.ProcessState.ExitCode() != 1
 	program, _ := Lookup("grep")
+	p.Separate = p.Before+p.After > 0 // ripgrep does so between files
 	m, err := program.New(p.Encode())
 	if err != nil || refused {
 		if err == nil != !refused {
@@ -91,10 +92,10 @@ func (tr *tree) compare(t *testing.T, p GrepParams) {
 				t.Errorf("%q: %s: streamed, the result differs (%v)", cmd.Args[12:], key, err)
 			}
 		}
-		if got.Len() > 0 && r.text.Len() > 0 && p.Before+p.After > 0 && !p.Count && !p.Files {
-			got.WriteString("--\n") // ripgrep does so between files
-		}
 		got.Write(r.text.Bytes())
+	}
+	if p.Separate {
+		got = *bytes.NewBuffer(bytes.TrimPrefix(got.Bytes(), []byte("--\n")))
 	}
 	if bytes.Equal(got.Bytes(), want) {
 		return

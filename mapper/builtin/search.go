@@ -114,7 +114,7 @@ func (s *search) match(start, end int) error {
 	if s.Before > 0 && !over {
 		from = max(s.back(start, s.Before), s.printed)
 	}
-	if s.any && from > s.printed && (s.Before > 0 || s.After > 0) {
+	if (s.Before > 0 || s.After > 0) && (s.any && from > s.printed || !s.any && s.Separate) {
 		s.print.separator()
 	}
 	for from < start {
