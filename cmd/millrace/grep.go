@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"github.com/millrace/millrace/job"
-	"github.com/millrace/millrace/job/jobfile"
 	"github.com/millrace/millrace/mapper/builtin"
 )
 
@@ -89,7 +88,7 @@ func (c *grepCmd) Run(a *app) error {
 	c.outputFlags.apply(spec)
 	c.limitFlags.apply(spec)
 	c.storeFlags.apply(&spec.Store)
-	if err := jobfile.Validate(spec); err != nil {
+	if err := validate(spec); err != nil {
 		return err
 	}
 

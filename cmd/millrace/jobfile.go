@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/job/jobfile"
@@ -38,4 +40,13 @@ func readJobFile(name string) (*job.Spec, error) {
 		spec.Program.Path = filepath.Join(filepath.Dir(name), p)
 	}
 	return spec, nil
+}
+
+// validate checks what flags, and a job file that is well-formed by itself, say together. A URI is named by itself, not by its place.
+func validate(spec *job.Spec) error {
+	err := jobfile.Validate(spec)
+	if field, ok := errors.AsType[*jobfile.FieldError](err); ok && strings.HasPrefix(field.Field, "inputs[") {
+		return field.Err
+	}
+	return err
 }

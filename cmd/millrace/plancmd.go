@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/millrace/millrace/internal/local"
-	"github.com/millrace/millrace/job/jobfile"
 )
 
 // A planCmd says what a job would do.
@@ -26,7 +25,7 @@ func (c *planCmd) Run(a *app) error {
 	if err := exists(program); err != nil {
 		return err
 	}
-	if err := jobfile.Validate(spec); err != nil {
+	if err := validate(spec); err != nil {
 		return err
 	}
 	s, err := local.Plan(a.ctx, spec, &local.Options{Schemes: schemes(), Stdout: a.stdout})

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/millrace/millrace/job"
-	"github.com/millrace/millrace/job/jobfile"
 )
 
 // A runCmd runs a job.
@@ -34,7 +33,7 @@ func (c *runCmd) Run(a *app) error {
 		return err
 	}
 	c.outputFlags.apply(spec)
-	if err := jobfile.Validate(spec); err != nil {
+	if err := validate(spec); err != nil {
 		return err
 	}
 	var cleanup func()
