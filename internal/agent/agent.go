@@ -57,8 +57,8 @@ type Job struct {
 	Plan   *plan.Reader
 	Output *Output // nil: printed
 	Printer
-	Launch Launcher
-	Slots  int
+	Pool  *Pool // of runners; stays the caller's, who closes it after the agent
+	Slots int
 	// Readers is how many objects of one slot are read at once; 0: one after the other, for stores on this very machine.
 	Readers int
 }
@@ -68,7 +68,7 @@ type Agent struct {
 	job   Job
 	coord Coordinator
 	runs  runs
-	warm  chan started // the first runner, started ahead of time
+	first chan started // the first runner, which loads the program ahead of time
 	links []*link      // of each slot, nil while it has none
 	stop  context.CancelFunc
 
@@ -76,30 +76,25 @@ type Agent struct {
 	running map[job.AttemptID]*try
 }
 
-type started struct {
-	link *link
-	err  error
-}
-
-// New returns an agent that works for j. It starts a runner at once, so that it is ready when work comes; the others start
+// New returns an agent that works for j. It has a runner load the program at once, so that it is ready when work comes; the others do
 // with the first work of their slots.
 func New(ctx context.Context, j Job, c Coordinator) *Agent {
 	ctx, stop := context.WithCancel(ctx)
 	a := &Agent{
-		job: j, coord: c, stop: stop, warm: make(chan started, 1), links: make([]*link, j.Slots),
+		job: j, coord: c, stop: stop, first: make(chan started, 1), links: make([]*link, j.Slots),
 		running: make(map[job.AttemptID]*try),
 	}
 	go func() {
 		l, err := a.start(ctx)
-		a.warm <- started{l, err}
+		a.first <- started{l, err}
 	}()
 	return a
 }
 
 // Describe returns what the program says of itself.
 func (a *Agent) Describe() (runner.Ready, error) {
-	s := <-a.warm
-	a.warm <- s
+	s := <-a.first
+	a.first <- s
 	if s.err != nil {
 		return runner.Ready{}, s.err
 	}
@@ -128,7 +123,7 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) Close() error {
 	a.stop()
 	var err error
-	if s := <-a.warm; s.link != nil {
+	if s := <-a.first; s.link != nil {
 		err = s.link.close()
 	}
 	for _, l := range a.links {
@@ -171,9 +166,9 @@ func (a *Agent) ready(ctx context.Context, n int) error {
 		}
 	}
 	select {
-	case s := <-a.warm: // the first slot that has work takes it
+	case s := <-a.first: // the first slot that has work takes it
 		a.links[n] = s.link
-		a.warm <- started{err: s.err}
+		a.first <- started{err: s.err}
 		if s.link != nil || s.err != nil {
 			return s.err
 		}

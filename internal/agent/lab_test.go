@@ -108,10 +108,11 @@ func (l *lab) open(t *testing.T, j *job.Job, readers int) {
 	if l.launch == nil {
 		l.launch = InProcess(j)
 	}
+	pool := NewPool(l.launch)
 	l.agent = New(t.Context(), Job{
 		Sender: coordinator.Sender{Job: "j", Epoch: 1, Node: "n", Incarnation: 1},
 		Hello:  runner.Hello{Version: runner.Version, Format: job.Text, Inputs: []runner.Input{{Root: "mem:in/", Base: len("mail/")}}},
-		Inputs: inputs, Plan: plan.Open(area), Launch: l.launch, Slots: 1, Readers: readers,
+		Inputs: inputs, Plan: plan.Open(area), Pool: pool, Slots: 1, Readers: readers,
 		Output: &Output{
 			Bucket: l.store.Bucket("out"), Prefix: "res/",
 			Record: func(context.Context, string, store.Handle) error { l.noted++; return nil },
@@ -122,7 +123,7 @@ func (l *lab) open(t *testing.T, j *job.Job, readers int) {
 		},
 	}, l)
 	t.Cleanup(func() {
-		if err := l.agent.Close(); err != nil {
+		if err := errors.Join(l.agent.Close(), pool.Close()); err != nil {
 			t.Error(err)
 		}
 	})

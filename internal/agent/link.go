@@ -54,10 +54,10 @@ var errDied = errors.New("runner died")
 // launches is how often a runner that dies before it is ready is replaced.
 const launches = 8
 
-// start launches a runner, and another one if that dies before it is ready.
+// start has a runner load the program, and another one if that dies before it is ready.
 func (a *Agent) start(ctx context.Context) (l *link, err error) {
 	for range launches {
-		l, err = a.launch(ctx)
+		l, err = a.load(ctx)
 		var refused refusal
 		var missing *sandbox.LayerError
 		if err == nil || ctx.Err() != nil || errors.As(err, &refused) || errors.As(err, &missing) {
@@ -67,37 +67,12 @@ func (a *Agent) start(ctx context.Context) (l *link, err error) {
 	return nil, err
 }
 
-// launch starts a runner and makes it load the job's program.
-func (a *Agent) launch(ctx context.Context) (*link, error) {
-	mem, memFile, err := runner.NewMemory()
+// load takes a runner and makes it load the job's program.
+func (a *Agent) load(ctx context.Context) (*link, error) {
+	l, err := a.job.Pool.take()
 	if err != nil {
 		return nil, err
 	}
-	defer memFile.Close()
-	ours, theirs, err := runner.Pair()
-	if err != nil {
-		return nil, errors.Join(err, mem.Close())
-	}
-	defer theirs.Close()
-	proc, err := a.job.Launch(ctx, theirs, memFile)
-	if err != nil {
-		return nil, errors.Join(err, ours.Close(), mem.Close())
-	}
-	conn, err := runner.NewConn(ours)
-	if err != nil {
-		proc.Kill()
-		proc.Wait()
-		return nil, errors.Join(err, mem.Close())
-	}
-	l := &link{
-		conn: conn, mem: mem, proc: proc,
-		free: make(chan uint32, runner.Slabs), stop: make(chan struct{}), exit: sync.OnceValue(proc.Wait),
-	}
-	l.closed = sync.OnceValue(l.end)
-	for i := range uint32(runner.Slabs) {
-		l.free <- i
-	}
-	_ = theirs.Close() // so that its death is the end of the stream
 	interrupt := context.AfterFunc(ctx, l.hang)
 	defer interrupt()
 	if err := l.greet(&a.job); err != nil {

@@ -15,19 +15,32 @@ const guestMemory = 256 << 20
 // shuffleMemory is what a runner may hold of records where the job does not say.
 const shuffleMemory = 256 << 20
 
-// launcher returns how this job's runners are started.
-func (r *running) launcher() agent.Launcher {
-	if r.opts.InProcess != nil {
-		return agent.InProcess(r.opts.InProcess)
-	}
+// NewPool returns a pool of runners in jails such as the job of spec needs: those of a native program are others, and their size
+// depends on its limits. The caller closes it.
+func NewPool(spec *job.Spec) *agent.Pool {
 	c := sandbox.Config{
-		Native: r.spec.Program.Engine == job.Native,
-		Memory: runnerMemory + or(r.spec.Limits.Memory, guestMemory) + 2*or(r.spec.Limits.Shuffle, shuffleMemory),
+		Native: spec.Program.Engine == job.Native,
+		Memory: runnerMemory + or(spec.Limits.Memory, guestMemory) + 2*or(spec.Limits.Shuffle, shuffleMemory),
 	}
-	for _, l := range r.spec.Insecure {
+	for _, l := range spec.Insecure {
 		c.Insecure = append(c.Insecure, sandbox.Layer(l))
 	}
-	return agent.Jailed(c)
+	return agent.NewPool(agent.Jailed(c))
+}
+
+// openPool gets a runner on its way: nothing else takes as long to be ready.
+func (r *running) openPool() {
+	r.pool = r.opts.Pool
+	if r.pool != nil {
+		return
+	}
+	if r.opts.InProcess != nil {
+		r.pool = agent.NewPool(agent.InProcess(r.opts.InProcess))
+	} else {
+		r.pool = NewPool(r.spec)
+	}
+	r.then(r.pool.Close)
+	r.pool.Fill(1)
 }
 
 func or(n, standard int64) int64 {

@@ -36,6 +36,8 @@ type Options struct {
 	MaxRequests int64
 	// Approve is asked with the requests that the whole job needs. An error stops the job.
 	Approve func(requests int64) error
+	// Pool, if not nil, gives the job its runners; made by [NewPool] for a job of the same jail. It stays the caller's.
+	Pool *agent.Pool
 	// InProcess, if not nil, is the program, and runs in this process without a jail: for tests and debuggers.
 	InProcess *job.Job
 	// Step, if not nil, is called at each step of committing, by name. Tests stop the world there.
@@ -96,6 +98,7 @@ type running struct {
 	area    plan.Area
 	cluster *cluster.Cluster
 	printer *printer
+	pool    *agent.Pool
 	agent   *agent.Agent
 	closers []func() error
 

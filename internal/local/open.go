@@ -105,8 +105,9 @@ func (p *places) close() (err error) {
 	return err
 }
 
-// open makes all that the job needs before it starts. The runners start first: they take the longest.
+// open makes all that the job needs before it starts.
 func (r *running) open(ctx context.Context) error {
+	r.openPool()
 	var err error
 	if r.places, err = openPlaces(ctx, r.spec, r.opts.Schemes); err != nil {
 		return err
@@ -129,7 +130,7 @@ func (r *running) open(ctx context.Context) error {
 	j := agent.Job{
 		Sender: coordinator.Sender{Job: r.id, Epoch: epoch, Node: nodeName(), Incarnation: 1},
 		Hello:  r.hello(), Code: code, Inputs: r.places.inputs, Plan: plan.Open(r.area), Output: r.places.output,
-		Launch: r.launcher(), Slots: r.slots(),
+		Pool: r.pool, Slots: r.slots(),
 	}
 	if r.printer != nil {
 		j.Printer = r.printer
