@@ -15,7 +15,7 @@
 //	examples
 //	job
 //	mapper   reducer
-//	internal/gatewaytest   internal/mailgen   internal/guest   store/s3   store/file   store/mem   store/storetest
+//	internal/codecache   internal/gatewaytest   internal/mailgen   internal/guest   store/s3   store/file   store/mem   store/storetest
 //	store
 //
 // What users copy imports only what users can:
