@@ -14,8 +14,8 @@ func TestCheckModule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.minMemory != 2*wasmPage || m.declared != 1 {
-		t.Errorf("memory %d, functions %d; want 2 pages, 1", m.minMemory, m.declared)
+	if m.minMemory != 2*wasmPage || len(m.functions) != 1 {
+		t.Errorf("memory %d, functions %d; want 2 pages, 1", m.minMemory, len(m.functions))
 	}
 	if want := bytes.Replace(minimal, []byte("\x00\x05\x04name"), nil, 1); !bytes.Equal(m.code, want) {
 		t.Errorf("code %q; want it without the custom section: %q", m.code, want)
@@ -25,22 +25,4 @@ func TestCheckModule(t *testing.T) {
 			t.Errorf("the first %d bytes pass", n)
 		}
 	}
-}
-
-func FuzzCheckModule(f *testing.F) {
-	f.Add(minimal)
-	f.Add([]byte("\x00asm\x01\x00\x00\x00"))
-	f.Fuzz(func(t *testing.T, code []byte) {
-		m, err := checkModule(code)
-		if err != nil {
-			return
-		}
-		if len(m.code) > len(code) || !m.start {
-			t.Errorf("%d bytes became %d, start %t", len(code), len(m.code), m.start)
-		}
-		again, err := checkModule(m.code)
-		if err != nil || !bytes.Equal(again.code, m.code) {
-			t.Errorf("its own answer does not pass: %v", err)
-		}
-	})
 }
