@@ -1,24 +1,28 @@
 package sandbox
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tetratelabs/wazero"
 )
 
 // specSuites returns the directories of the WebAssembly core tests, versions 1 and 2, compiled as wazero's module holds them.
-func specSuites(tb testing.TB) (v1, v2 string) {
+func specSuites(tb testing.TB) (v1, v2 string, err error) {
 	out, err := exec.CommandContext(tb.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/tetratelabs/wazero").Output()
 	dir := strings.TrimSpace(string(out))
-	if err != nil || dir == "" {
-		tb.Skipf("the source of wazero, which holds the tests, is not here: %v", err)
+	if err == nil && dir == "" {
+		err = errors.New("wazero is not in the module cache")
 	}
 	dir = filepath.Join(dir, "internal", "integration_test", "spectest")
-	return filepath.Join(dir, "v1", "testdata"), filepath.Join(dir, "v2", "testdata")
+	return filepath.Join(dir, "v1", "testdata"), filepath.Join(dir, "v2", "testdata"), err
 }
 
 // A specCommand is a line of a test script.
@@ -61,12 +65,18 @@ var allowedSince2 = map[string]string{
 // TestModuleSpec puts all modules of the specification's tests through the validator: it must accept the valid ones, also those that
 // cannot be linked or trap when they start, and refuse the others.
 func TestModuleSpec(t *testing.T) {
-	v1, v2 := specSuites(t)
+	v1, v2, err := specSuites(t)
+	if err != nil {
+		t.Skipf("the specification's tests come with the source of wazero: %v", err)
+	}
 	t.Run("v1", func(t *testing.T) { testSpec(t, v1, allowedSince2) })
 	t.Run("v2", func(t *testing.T) { testSpec(t, v2, nil) })
 }
 
 func testSpec(t *testing.T, dir string, allowed map[string]string) {
+	ctx := context.Background()
+	engine := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter())
+	defer engine.Close(ctx)
 	accepted, refused, text := 0, 0, 0
 	specCommands(t, dir, func(script string, c specCommand) {
 		if c.Filename == "" {
@@ -91,7 +101,26 @@ func testSpec(t *testing.T, dir string, allowed map[string]string) {
 		if valid != (err == nil) {
 			t.Errorf("%s (%s) %s %q: %v", at, c.Filename, c.Type, c.Text, err)
 		}
+		compiled, theirs := compile(ctx, engine, code)
+		if theirs == nil {
+			compiled.Close(ctx)
+		}
+		switch {
+		case err == nil && theirs != nil:
+			t.Logf("%s: wazero refuses what is valid: %v", at, theirs)
+			if !mentions(theirs, wazeroRefuses) {
+				t.Error("that is not known")
+			}
+		case err != nil && theirs == nil:
+			t.Logf("%s: wazero accepts what is not valid: %v", at, err)
+			if !mentions(err, wazeroAccepts) {
+				t.Error("that is not known")
+			}
+		}
 	})
+	if accepted == 0 || refused == 0 {
+		t.Error("a suite must have both")
+	}
 	t.Logf("%d modules accepted, %d refused; %d left out: they are in the text format", accepted, refused, text)
 	for at, why := range allowed {
 		t.Logf("%s is valid since version 2: %s", at, why)
