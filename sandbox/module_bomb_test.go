@@ -91,8 +91,9 @@ func BenchmarkModule(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	pair := "\x02\x01\x0b" // carries 4,000 values
-	filled := body("\x00" + strings.Repeat(pair+strings.Repeat("\x01", 240), 4000) + "\x0f")
+	// A block carries 4,000 values for 3 bytes; 250 bytes may.
+	wideBlock := "\x02\x01\x0b" + strings.Repeat("\x01", 247)
+	filled := body("\x00" + strings.Repeat(wideBlock, 4000) + "\x0f")
 	for _, c := range []struct {
 		name string
 		code []byte

@@ -24,7 +24,11 @@ var (
 	// wazeroAccepts are parts of what we say of modules that wazero accepts.
 	wazeroAccepts = []string{
 		"at most", "more than", // our bounds
-		"is not constant", // imported globals that are mutable, in constant expressions
+		"is not constant",                                            // imported globals that are mutable, in constant expressions
+		"unknown instruction 0xfd", "number of a vector instruction", // it reads one byte of the number: see vector
+		"unknown value type 0x63", "unknown value type 0x64", "unknown value type 0x69", "unknown reference type", // typed references, exceptions
+		"type is not a function", // recursive types
+		"unknown type -",         // types of blocks in several bytes
 	}
 )
 
