@@ -140,7 +140,11 @@ func (m *module) nextSection(r *moduleReader, last int) int {
 		body.fail("%s section twice or out of order", sectionNames[id])
 	default:
 		m.section(id, body)
-		if body.err == nil && body.off != len(body.b) {
+		if body.err != nil {
+			r.err = fmt.Errorf("%s section: %w", sectionNames[id], body.err)
+			return last
+		}
+		if body.off != len(body.b) {
 			body.fail("%s section has %d bytes too many", sectionNames[id], len(body.b)-body.off)
 		}
 	}

@@ -59,7 +59,7 @@ var moduleBombs = []struct {
 func TestModuleBombs(t *testing.T) {
 	for _, b := range moduleBombs {
 		code := b.code()
-		took, err := validation(code)
+		took, _, err := validation(code)
 		if b.says == "" && err != nil || b.says != "" && (err == nil || !strings.Contains(err.Error(), b.says)) {
 			t.Errorf("%s: error %v; want %q", b.name, err, b.says)
 		}
@@ -70,13 +70,13 @@ func TestModuleBombs(t *testing.T) {
 	}
 }
 
-// validation returns the CPU time that validating code took.
-func validation(code []byte) (time.Duration, error) {
+// validation validates code and returns the CPU time that it took.
+func validation(code []byte) (time.Duration, *module, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	begin := threadUsage().user
-	_, err := validateModule(code)
-	return threadUsage().user - begin, err
+	m, err := validateModule(code)
+	return threadUsage().user - begin, m, err
 }
 
 // BenchmarkModule validates a program of the Go compiler, and the worst of what passes.
