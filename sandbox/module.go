@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// Bounds of a module. Go and C programs stay far below; what is beyond makes compilers slow or large.
+// Bounds of a module. Go and C programs stay far below; what is beyond makes compilers slow or large. Nothing that is within
+// them costs checkModule more than time and memory in proportion to the module's length.
 const (
 	maxModule      = 256 << 20 // bytes
 	maxTypes       = 50_000
@@ -37,229 +38,161 @@ var sectionNames = map[byte]string{
 	7: "export", 8: "start", 9: "element", 10: "code", 11: "data", 12: "data count",
 }
 
-// A module is what checkModule has learned: the code without its custom sections (names, debugging data) and the size of its
-// memory at the start.
+// A module is what validateModule has learned of a module. Each kind of thing has its space of indices, imports first.
 type module struct {
-	code      []byte
-	minMemory uint64 // bytes
-	imported  int    // functions
-	declared  int    // functions with a body
-	coded     int    // function bodies seen
-	start     bool   // exports _start
-	locals    int    // of all functions
+	// code is the module without its custom sections (names, debugging data).
+	code []byte
+	// exportSection is where in code the exports are: their number, then one after the other. If there are none, it is
+	// the empty place where the section belongs.
+	exportSection span
+
+	types     []signature
+	imports   []importedThing
+	functions []int // what types they have
+	tables    []tableType
+	memory    *limits // in pages; nil: none
+	minMemory uint64  // bytes, at the start
+	globals   []globalType
+	exports   map[string]exportedThing
+
+	// changesTables says that there are instructions which change a table: set, grow, fill, copy, init.
+	changesTables bool
+	// dropsSegments says that there are instructions which drop a data or element segment.
+	dropsSegments bool
+
+	imported   int         // functions among imports
+	constants  int         // globals among imports: those that constant expressions can read
+	referable  []bool      // functions of which the code may take references
+	segments   []valueType // what the element segments hold
+	dataCount  int         // as announced; -1: not
+	dataHeld   int         // data segments
+	bodies     int
+	allLocals  int
+	allElement int
 }
 
-// checkModule reads a module in one pass, in time and memory bounded by its length, and refuses what is malformed in its outline,
-// beyond our bounds, or asks for imports that we do not have. It is no full validation: types are the engine's concern. Errors are ErrModule.
+// checkModule validates a module and refuses what is beyond our bounds, asks for imports that we do not have, or is no WASI command.
+// Errors are ErrModule.
 func checkModule(code []byte) (*module, error) {
+	m, err := validateModule(code)
+	if err == nil {
+		err = m.isCommand()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrModule, err)
+	}
+	return m, nil
+}
+
+// validateModule reads a module in one pass, in time and memory bounded by its length, and refuses what is malformed or invalid by the
+// WebAssembly Core Specification 2.0 (chapters 3 and 5), or so large in its parts that it would be a burden.
+// It is stricter than that in one point: see vector.
+func validateModule(code []byte) (*module, error) {
 	if len(code) > maxModule {
-		return nil, fmt.Errorf("%w: module of %s; at most %s", ErrModule, byteText(int64(len(code))), byteText(maxModule))
+		return nil, fmt.Errorf("module of %s; at most %s", byteText(int64(len(code))), byteText(maxModule))
 	}
 	if !bytes.HasPrefix(code, []byte("\x00asm\x01\x00\x00\x00")) {
-		return nil, fmt.Errorf("%w: not a WebAssembly module of version 1", ErrModule)
+		return nil, fmt.Errorf("not a WebAssembly module of version 1")
 	}
-	m := &module{code: make([]byte, 0, len(code))}
+	m := &module{code: make([]byte, 0, len(code)), exports: map[string]exportedThing{}, dataCount: -1}
 	m.code = append(m.code, code[:8]...)
+	m.exportSection = span{8, 8, 8}
 	r := &moduleReader{b: code, off: 8}
 	last := -1
 	for r.err == nil && r.off < len(r.b) {
-		begin := r.off
-		id := r.byte()
-		size := int(r.u32())
-		if r.err == nil && size > len(r.b)-r.off {
-			r.fail("section %d of %d bytes goes beyond the end", id, size)
-		}
-		if r.err != nil {
-			break
-		}
-		body := &moduleReader{b: r.b[:r.off+size], off: r.off}
-		r.off += size
-		if id == 0 {
-			continue
-		}
-		place := slices.Index(sectionOrder, id)
-		switch {
-		case place < 0:
-			body.fail("unknown section %d", id)
-		case place <= last:
-			body.fail("%s section twice or out of order", sectionNames[id])
-		default:
-			last = place
-			m.section(id, body)
-			if body.err == nil && body.off != len(body.b) {
-				body.fail("%s section has %d bytes too many", sectionNames[id], len(body.b)-body.off)
-			}
-		}
-		if r.err = body.err; r.err == nil {
-			m.code = append(m.code, r.b[begin:r.off]...)
-		}
+		last = m.nextSection(r, last)
 	}
-	if r.err == nil && m.coded != m.declared {
-		r.fail("%d function bodies for %d functions", m.coded, m.declared)
+	if r.err == nil && m.bodies != len(m.functions)-m.imported {
+		r.fail("%d function bodies for %d functions", m.bodies, len(m.functions)-m.imported)
 	}
-	if r.err == nil && !m.start {
-		r.err = fmt.Errorf("no function _start is exported: not a WASI command")
+	if r.err == nil && m.dataCount >= 0 && m.dataHeld != m.dataCount {
+		r.fail("%d data segments; %d announced", m.dataHeld, m.dataCount)
 	}
 	if r.err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrModule, r.err)
+		return nil, r.err
 	}
 	return m, nil
+}
+
+// nextSection reads one section, which must come after the one whose place in their order is last, and returns its own place.
+func (m *module) nextSection(r *moduleReader, last int) int {
+	begin := r.off
+	id := r.byte()
+	size := int(r.u32())
+	if r.err == nil && size > len(r.b)-r.off {
+		r.fail("section %d of %d bytes goes beyond the end", id, size)
+	}
+	if r.err != nil {
+		return last
+	}
+	body := &moduleReader{b: r.b[:r.off+size], off: r.off}
+	content := r.off
+	r.off += size
+	place := slices.Index(sectionOrder, id)
+	switch {
+	case id == 0:
+		body.name()
+		r.err = body.err
+		return last
+	case place < 0:
+		body.fail("unknown section %d", id)
+	case place <= last:
+		body.fail("%s section twice or out of order", sectionNames[id])
+	default:
+		m.section(id, body)
+		if body.err != nil {
+			r.err = fmt.Errorf("%s section: %w", sectionNames[id], body.err)
+			return last
+		}
+		if body.off != len(body.b) {
+			body.fail("%s section has %d bytes too many", sectionNames[id], len(body.b)-body.off)
+		}
+	}
+	if r.err = body.err; r.err != nil {
+		return last
+	}
+	at := len(m.code)
+	m.code = append(m.code, r.b[begin:r.off]...)
+	switch {
+	case id == 7:
+		m.exportSection = span{at, at + content - begin, len(m.code)}
+	case place < slices.Index(sectionOrder, 7):
+		m.exportSection = span{len(m.code), len(m.code), len(m.code)}
+	}
+	return place
 }
 
 func (m *module) section(id byte, r *moduleReader) {
 	switch id {
 	case 1:
-		for range r.count("types", maxTypes) {
-			if r.byte() != 0x60 {
-				r.fail("type is not a function")
-			}
-			r.skip(r.count("parameters", maxArity))
-			r.skip(r.count("results", maxArity))
-			if r.err != nil {
-				return
-			}
-		}
+		m.readTypes(r)
 	case 2:
-		m.imports(r)
+		m.readImports(r)
 	case 3:
-		m.declared = r.count("functions", maxFunctions)
-		for range m.declared {
-			r.u32()
+		for range r.count("functions", maxFunctions) {
+			m.functions = append(m.functions, r.index("type", len(m.types)))
 		}
 	case 4:
-		total := uint64(0)
 		for range r.count("tables", maxTables) {
-			r.byte()
-			least, _ := r.limits()
-			if total += uint64(least); total > maxTable {
-				r.fail("tables of %d elements; at most %d", total, maxTable)
-			}
+			m.tables = append(m.tables, r.table())
 		}
 	case 5:
 		for range r.count("memories", 1) {
-			least, _ := r.limits()
-			m.minMemory = uint64(least) * wasmPage
-			if least > maxMemoryPages {
-				r.fail("memory of %d pages at the start; at most %d", least, maxMemoryPages)
-			}
+			m.readMemory(r)
 		}
 	case 6:
-		for range r.count("globals", maxGlobals) {
-			r.skip(2)
-			r.constant()
-		}
+		m.readGlobals(r)
 	case 7:
-		for range r.count("exports", maxExports) {
-			name, kind := r.name(), r.byte()
-			r.u32()
-			m.start = m.start || kind == 0 && name == "_start"
-		}
+		m.readExports(r)
 	case 8:
-		r.u32()
+		m.readStart(r)
 	case 9:
-		m.elements(r)
+		m.readElements(r)
 	case 10:
-		m.bodies(r)
+		m.readCode(r)
 	case 11:
-		for range r.count("data segments", maxSegments) {
-			kind := r.u32()
-			if kind == 2 {
-				r.u32()
-			}
-			if kind == 0 || kind == 2 {
-				r.constant()
-			}
-			if kind > 2 {
-				r.fail("data segment of kind %d", kind)
-			}
-			r.skip(int(r.u32()))
-			if r.err != nil {
-				return
-			}
-		}
+		m.readData(r)
 	case 12:
-		r.u32()
-	}
-}
-
-// imports allows functions of WASI preview 1 and nothing else.
-func (m *module) imports(r *moduleReader) {
-	for range r.count("imports", maxImports) {
-		from, name, kind := r.name(), r.name(), r.byte()
-		if r.err != nil {
-			return
-		}
-		if kind != 0 {
-			r.fail("import %q.%q is not a function", from, name)
-		}
-		if from != "wasi_snapshot_preview1" || !wasiFunctions[name] {
-			r.fail("unknown import %q.%q", from, name)
-		}
-		r.u32()
-		m.imported++
-	}
-}
-
-// elements counts what the element segments hold.
-func (m *module) elements(r *moduleReader) {
-	total := 0
-	for range r.count("element segments", maxSegments) {
-		kind := r.u32()
-		if kind > 7 {
-			r.fail("element segment of kind %d", kind)
-		}
-		active := kind&1 == 0
-		if active && kind&2 != 0 {
-			r.u32() // the table
-		}
-		if active {
-			r.constant()
-		}
-		if kind&3 != 0 {
-			r.byte() // what the elements are
-		}
-		n := r.count("elements", maxElements)
-		if total += n; total > maxElements {
-			r.fail("%d elements; at most %d", total, maxElements)
-		}
-		for range n {
-			if r.err != nil {
-				return
-			}
-			if kind&4 != 0 {
-				r.constant()
-			} else {
-				r.u32()
-			}
-		}
-	}
-}
-
-// bodies walks the code of each function.
-func (m *module) bodies(r *moduleReader) {
-	n := r.count("function bodies", maxFunctions)
-	m.coded = n
-	for i := range n {
-		size := int(r.u32())
-		if r.err == nil && size > maxBody {
-			r.fail("function %d of %d bytes; at most %d", m.imported+i, size, maxBody)
-		}
-		if r.err == nil && size > len(r.b)-r.off {
-			r.fail("function %d goes beyond the end", m.imported+i)
-		}
-		if r.err != nil {
-			return
-		}
-		body := &moduleReader{b: r.b[:r.off+size], off: r.off}
-		m.locals += body.locals()
-		if body.err == nil && m.locals > maxAllLocals {
-			body.fail("more than %d locals in all functions", maxAllLocals)
-		}
-		body.instructions()
-		if body.err != nil {
-			r.err = fmt.Errorf("function %d: %w", m.imported+i, body.err)
-			return
-		}
-		r.off += size
+		m.dataCount = int(r.u32())
 	}
 }

@@ -1,112 +1,195 @@
 package sandbox
 
-// locals reads the declarations of a function's locals and returns their number.
-func (r *moduleReader) locals() int {
-	total := uint64(0)
-	for range r.count("groups of locals", maxLocals) {
-		total += uint64(r.u32())
-		r.byte()
-		if total > maxLocals {
-			r.fail("%d locals; at most %d", total, maxLocals)
+import "fmt"
+
+// readCode validates the body of each function.
+func (m *module) readCode(r *moduleReader) {
+	m.bodies = r.count("function bodies", maxFunctions)
+	if r.err == nil && m.bodies != len(m.functions)-m.imported {
+		r.fail("%d function bodies for %d functions", m.bodies, len(m.functions)-m.imported)
+	}
+	c := &codeChecker{m: m}
+	for i := range m.bodies {
+		f := m.imported + i
+		size := int(r.u32())
+		if r.err == nil && size > maxBody {
+			r.fail("function %d of %d bytes; at most %d", f, size, maxBody)
+		}
+		if r.err == nil && size > len(r.b)-r.off {
+			r.fail("function %d goes beyond the end", f)
 		}
 		if r.err != nil {
-			return 0
+			return
+		}
+		c.moduleReader = moduleReader{b: r.b[:r.off+size], off: r.off}
+		c.function(m.types[m.functions[f]])
+		if c.err != nil {
+			r.err = fmt.Errorf("function %d: %w", f, c.err)
+			return
+		}
+		r.off += size
+	}
+}
+
+// A codeChecker validates function bodies, one after the other, by the algorithm of the Core Specification 2.0, appendix A.3. It
+// reads each instruction once and knows of each value on the operand stack its type, of each open block where its operands begin.
+type codeChecker struct {
+	moduleReader
+	m      *module
+	locals []valueType
+
+	operands []valueType
+	frames   []frame
+	floor    int // height of the innermost frame: operands below are not its own
+
+	carried, mayCarry int // values, as carry counts them
+}
+
+// function validates the body, which is all that there is to read, of a function of type s.
+func (c *codeChecker) function(s signature) {
+	c.carried, c.mayCarry = 0, carriedPerByte*(len(c.b)-c.off)+carriedFree
+	c.operands, c.frames = c.operands[:0], c.frames[:0]
+	c.readLocals(s.params)
+	c.enter(bodyFrame, signature{results: s.results})
+	for c.err == nil && len(c.frames) > 0 {
+		c.instruction(c.byte())
+	}
+	if c.err == nil && c.off != len(c.b) {
+		c.fail("%d bytes after its end", len(c.b)-c.off)
+	}
+}
+
+// readLocals reads the declarations of locals, which come after the parameters.
+func (c *codeChecker) readLocals(params []valueType) {
+	c.locals = append(c.locals[:0], params...)
+	total := uint64(0)
+	for range c.count("groups of locals", maxLocals) {
+		n, t := c.u32(), c.valueType()
+		if total += uint64(n); total > maxLocals {
+			c.fail("%d locals; at most %d", total, maxLocals)
+		}
+		if c.err != nil {
+			return
+		}
+		for range n {
+			c.locals = append(c.locals, t)
 		}
 	}
-	return int(total)
+	if c.m.allLocals += len(c.locals); c.m.allLocals > maxAllLocals {
+		c.fail("more than %d locals in all functions", maxAllLocals)
+	}
 }
 
-// instructions walks the instructions of a body to its end. It knows where each one ends, how deep blocks are nested and how many
-// targets a branch has, no more.
-func (r *moduleReader) instructions() {
-	depth := 1
-	for r.err == nil && depth > 0 {
-		switch op := r.byte(); {
-		case op == 0x0b: // end
-			depth--
-		case op >= 0x02 && op <= 0x04: // block, loop, if
-			r.skipLEB(33)
-			if depth++; depth > maxNesting {
-				r.fail("blocks nested more than %d deep", maxNesting)
-			}
-		case op == 0x0e: // br_table
-			for range r.count("targets of br_table", maxBranches) {
-				r.u32()
-			}
-			r.u32()
-		case op == 0xfc:
-			r.prefixed()
-		case op == 0xfd:
-			r.vector()
-		default:
-			r.plain(op)
+// instruction validates the instruction op, of which all but the first byte is still to be read.
+func (c *codeChecker) instruction(op byte) {
+	switch op {
+	case 0x00: // unreachable
+		c.unreachable()
+	case 0x01: // nop
+	case 0x02, 0x03, 0x04: // block, loop, if
+		c.block(op)
+	case 0x05: // else
+		c.otherwise()
+	case 0x0b:
+		c.end()
+	case 0x0c: // br
+		c.popAll(c.label())
+		c.unreachable()
+	case 0x0d: // br_if
+		c.pop(typeI32)
+		carried := c.label()
+		c.popAll(carried)
+		c.pushAll(carried)
+	case 0x0e:
+		c.branchTable()
+	case 0x0f: // return
+		c.popAll(c.frames[0].results)
+		c.unreachable()
+	case 0x10: // call
+		if f := c.index("function", len(c.m.functions)); f >= 0 {
+			c.call(c.m.functions[f])
 		}
-	}
-	if r.err == nil && r.off != len(r.b) {
-		r.fail("%d bytes after its end", len(r.b)-r.off)
-	}
-}
-
-// plain skips the operands of an instruction of one byte.
-func (r *moduleReader) plain(op byte) {
-	switch {
-	case op <= 0x01, op == 0x05, op == 0x0f, op == 0x1a, op == 0x1b, op >= 0x45 && op <= 0xc4, op == 0xd1:
-		// unreachable, nop, else, return, drop, select, numeric, ref.is_null
-	case op == 0x0c, op == 0x0d, op == 0x10, op >= 0x20 && op <= 0x26, op == 0xd2:
-		r.u32() // br, br_if, call, variables, tables, ref.func
-	case op == 0x11: // call_indirect
-		r.u32()
-		r.u32()
-	case op == 0x1c: // select of types
-		r.skip(r.count("types", maxArity))
-	case op >= 0x28 && op <= 0x3e: // load, store
-		r.skipLEB(32)
-		r.skipLEB(32)
-	case op == 0x3f, op == 0x40, op == 0xd0: // memory.size, memory.grow, ref.null
-		r.byte()
-	case op == 0x41:
-		r.skipLEB(32)
-	case op == 0x42:
-		r.skipLEB(64)
-	case op == 0x43:
-		r.skip(4)
-	case op == 0x44:
-		r.skip(8)
+	case 0x11: // call_indirect
+		t := c.index("type", len(c.m.types))
+		c.tableOf(funcref)
+		c.pop(typeI32)
+		c.call(t)
+	case 0x1a: // drop
+		c.popAny()
+	case 0x1b:
+		c.selectUntyped()
+	case 0x1c: // select of types
+		types := c.valueTypes("types")
+		if len(types) != 1 {
+			c.fail("select of %d types", len(types))
+			return
+		}
+		c.pop(typeI32)
+		c.pop(types[0])
+		c.pop(types[0])
+		c.push(types[0])
+	case 0x20: // local.get
+		c.push(c.local())
+	case 0x21: // local.set
+		c.pop(c.local())
+	case 0x22: // local.tee
+		t := c.local()
+		c.pop(t)
+		c.push(t)
+	case 0x23: // global.get
+		c.push(c.global().value)
+	case 0x24: // global.set
+		g := c.global()
+		if !g.mutable {
+			c.fail("global is not mutable")
+		}
+		c.pop(g.value)
+	case 0x25: // table.get
+		t := c.table()
+		c.pop(typeI32)
+		c.push(t)
+	case 0x26: // table.set
+		c.pop(c.table())
+		c.pop(typeI32)
+		c.m.changesTables = true
+	case 0x3f: // memory.size
+		c.memory()
+		c.zero()
+		c.push(typeI32)
+	case 0x40: // memory.grow
+		c.memory()
+		c.zero()
+		c.pop(typeI32)
+		c.push(typeI32)
+	case 0x41: // i32.const
+		c.signed(32)
+		c.push(typeI32)
+	case 0x42: // i64.const
+		c.signed(64)
+		c.push(typeI64)
+	case 0x43: // f32.const
+		c.skip(4)
+		c.push(typeF32)
+	case 0x44: // f64.const
+		c.skip(8)
+		c.push(typeF64)
+	case 0xd0: // ref.null
+		c.push(c.referenceType())
+	case 0xd1: // ref.is_null
+		if t := c.popAny(); t != unknown && !isReference(t) {
+			c.fail("%s is no reference", typeNames[t])
+		}
+		c.push(typeI32)
+	case 0xd2: // ref.func
+		if f := c.index("function", len(c.m.functions)); f >= 0 && (f >= len(c.m.referable) || !c.m.referable[f]) {
+			c.fail("reference to function %d, which is not declared", f)
+		}
+		c.push(funcref)
+	case 0xfc:
+		c.prefixed(c.u32())
+	case 0xfd:
+		c.vector()
 	default:
-		r.fail("unknown instruction %#x", op)
-	}
-}
-
-// prefixed skips an instruction of saturating conversion, bulk memory and tables.
-func (r *moduleReader) prefixed() {
-	switch op := r.u32(); {
-	case op <= 7: // saturating conversions
-	case op == 8, op == 10, op == 12, op == 14: // memory.init, memory.copy, table.init, table.copy
-		r.u32()
-		r.u32()
-	case op == 9, op == 11, op >= 13 && op <= 17: // data.drop, memory.fill, elem.drop, table.grow, .size, .fill
-		r.u32()
-	default:
-		r.fail("unknown instruction 0xfc %d", op)
-	}
-}
-
-// vector skips a SIMD instruction.
-func (r *moduleReader) vector() {
-	switch op := r.u32(); {
-	case op <= 11, op == 92, op == 93: // loads and stores
-		r.skipLEB(32)
-		r.skipLEB(32)
-	case op == 12, op == 13: // v128.const, i8x16.shuffle
-		r.skip(16)
-	case op >= 21 && op <= 34: // lanes
-		r.byte()
-	case op >= 84 && op <= 91: // loads and stores of lanes
-		r.skipLEB(32)
-		r.skipLEB(32)
-		r.byte()
-	case op <= 255:
-	default:
-		r.fail("unknown instruction 0xfd %d", op)
+		c.apply(operators, "", uint32(op))
 	}
 }

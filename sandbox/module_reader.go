@@ -5,7 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// A moduleReader reads the binary format of WebAssembly. After its first error, which it keeps, it reads zeros.
+// A moduleReader reads the binary format of WebAssembly (Core Specification 2.0, chapter 5). After its first error, which it keeps, it
+// has nothing more to read and reads zeros.
 type moduleReader struct {
 	b   []byte
 	off int
@@ -16,40 +17,46 @@ func (r *moduleReader) fail(format string, args ...any) {
 	if r.err == nil {
 		r.err = fmt.Errorf(format+" (at byte %d)", append(args, r.off)...)
 	}
+	r.off = len(r.b)
 }
 
 func (r *moduleReader) byte() byte {
-	if r.err != nil {
-		return 0
+	if r.off < len(r.b) {
+		r.off++
+		return r.b[r.off-1]
 	}
-	if r.off >= len(r.b) {
-		r.fail("ends too early")
-		return 0
-	}
-	c := r.b[r.off]
-	r.off++
-	return c
+	r.fail("ends too early")
+	return 0
 }
 
-func (r *moduleReader) skip(n int) {
-	if r.err != nil {
-		return
-	}
+// bytes returns the next n bytes, which belong to the module.
+func (r *moduleReader) bytes(n int) []byte {
 	if n < 0 || n > len(r.b)-r.off {
 		r.fail("%d bytes go beyond the end", n)
-		return
+		return nil
 	}
 	r.off += n
+	return r.b[r.off-n : r.off]
+}
+
+func (r *moduleReader) skip(n int) { r.bytes(n) }
+
+// zero reads a byte that says nothing yet.
+func (r *moduleReader) zero() {
+	if r.byte() != 0 {
+		r.fail("zero byte expected")
+	}
 }
 
 // u32 reads an unsigned LEB128 number of at most 5 bytes.
 func (r *moduleReader) u32() uint32 {
+	if r.off < len(r.b) && r.b[r.off] < 0x80 {
+		r.off++
+		return uint32(r.b[r.off-1])
+	}
 	var v uint32
 	for shift := 0; ; shift += 7 {
 		c := r.byte()
-		if r.err != nil {
-			return 0
-		}
 		if shift == 28 && c > 0x0f {
 			r.fail("number is too long")
 			return 0
@@ -61,14 +68,25 @@ func (r *moduleReader) u32() uint32 {
 	}
 }
 
-// skipLEB skips a LEB128 number of at most bits bits, signed or not.
-func (r *moduleReader) skipLEB(bits int) {
-	for n := (bits + 6) / 7; n > 0; n-- {
-		if c := r.byte(); r.err != nil || c < 0x80 {
-			return
+// signed reads a signed LEB128 number of bits bits: of at most as many bytes as they take, and no bits beyond.
+func (r *moduleReader) signed(bits int) int64 {
+	var v int64
+	for shift := 0; ; shift += 7 {
+		c := r.byte()
+		if left := bits - shift; left <= 7 {
+			if beyond := int8(c<<1) >> left; c >= 0x80 || beyond != 0 && beyond != -1 {
+				r.fail("number is too long")
+				return 0
+			}
+		}
+		v |= int64(c&0x7f) << shift
+		if c < 0x80 {
+			if shift += 7; shift < 64 && c&0x40 != 0 {
+				v |= -1 << shift
+			}
+			return v
 		}
 	}
-	r.fail("number is too long")
 }
 
 // count reads how many of something follow. They take a byte each at least.
@@ -88,57 +106,83 @@ func (r *moduleReader) count(what string, most int) int {
 	return int(n)
 }
 
-func (r *moduleReader) name() string {
-	n := r.count("bytes of a name", maxName)
-	if r.err != nil {
-		return ""
+// index reads an index into a space of n things.
+func (r *moduleReader) index(what string, n int) int {
+	i := r.u32()
+	if r.err == nil && int64(i) >= int64(n) {
+		r.fail("unknown %s %d", what, i)
 	}
-	s := string(r.b[r.off : r.off+n])
-	r.off += n
+	if r.err != nil {
+		return -1
+	}
+	return int(i)
+}
+
+func (r *moduleReader) name() string {
+	s := string(r.bytes(r.count("bytes of a name", maxName)))
 	if !utf8.ValidString(s) {
 		r.fail("name is not UTF-8")
 	}
 	return s
 }
 
-// limits reads the limits of a table or memory; most is 0 if there is none.
-func (r *moduleReader) limits() (least, most uint32) {
+// limits reads the limits of a table or memory that can have most at most.
+func (r *moduleReader) limits(what string, most uint32) limits {
+	l := limits{most: most}
 	switch flag := r.byte(); flag {
 	case 0:
-		return r.u32(), 0
+		l.least = r.u32()
 	case 1:
-		return r.u32(), r.u32()
+		l.least, l.most, l.bounded = r.u32(), r.u32(), true
 	default:
 		r.fail("limits of kind %d", flag)
-		return 0, 0
 	}
+	if l.least > l.most || l.most > most {
+		r.fail("%s of %d to %d; at most %d", what, l.least, l.most, most)
+	}
+	return l
 }
 
-// constant skips a constant expression.
-func (r *moduleReader) constant() {
-	for r.err == nil {
-		switch op := r.byte(); op {
-		case 0x0b:
-			return
-		case 0x23, 0xd2: // global.get, ref.func
-			r.u32()
-		case 0x41: // i32.const
-			r.skipLEB(32)
-		case 0x42: // i64.const
-			r.skipLEB(64)
-		case 0x43:
-			r.skip(4)
-		case 0x44:
-			r.skip(8)
-		case 0xd0: // ref.null
-			r.byte()
-		case 0xfd:
-			if r.u32() != 12 { // v128.const
-				r.fail("no constant instruction")
-			}
-			r.skip(16)
-		default:
-			r.fail("no constant instruction: %#x", op)
+func (r *moduleReader) valueType() valueType {
+	t := r.byte()
+	if typeNames[t] == "" {
+		r.fail("unknown value type %#x", t)
+	}
+	return t
+}
+
+func (r *moduleReader) referenceType() valueType {
+	t := r.byte()
+	if !isReference(t) {
+		r.fail("unknown reference type %#x", t)
+	}
+	return t
+}
+
+// valueTypes reads a list of types, which belongs to the module.
+func (r *moduleReader) valueTypes(what string) []valueType {
+	list := r.bytes(r.count(what, maxArity))
+	for _, t := range list {
+		if typeNames[t] == "" {
+			r.fail("unknown value type %#x", t)
+			return nil
 		}
 	}
+	return list
+}
+
+func (r *moduleReader) table() tableType {
+	return tableType{element: r.referenceType(), limits: r.limits("table", 1<<32-1)}
+}
+
+func (r *moduleReader) global() globalType {
+	g := globalType{value: r.valueType()}
+	switch flag := r.byte(); flag {
+	case 0:
+	case 1:
+		g.mutable = true
+	default:
+		r.fail("global of mutability %d", flag)
+	}
+	return g
 }
