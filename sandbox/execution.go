@@ -28,7 +28,7 @@ type execution struct {
 func (x *execution) run(ctx context.Context, r *Run) (Report, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	meter := newMeter(&r.Streams, x.limits, stop)
+	meter := newMeter(&r.Streams, x.limits)
 	pipes, err := newPipes()
 	if err != nil {
 		return Report{}, err
@@ -55,11 +55,11 @@ func (x *execution) run(ctx context.Context, r *Run) (Report, error) {
 
 	var streams sync.WaitGroup
 	streams.Go(func() {
-		_, _ = io.Copy(onlyWriter{pipes.stdin}, meter.stdin()) // errors of the reader are in the meter; the guest need not read
+		_, _ = io.Copy(onlyWriter{pipes.stdin}, meter.stdin(stop)) // errors of the reader are in the meter; the guest need not read
 		pipes.stdin.Close()
 	})
-	streams.Go(func() { _, _ = io.Copy(meter.stdout(), onlyReader{pipes.stdout}) }) // errors are in the meter
-	streams.Go(func() { _, _ = io.Copy(meter.stderr(), onlyReader{pipes.stderr}) }) // it has none
+	streams.Go(func() { _, _ = io.Copy(meter.stdout(stop), onlyReader{pipes.stdout}) }) // errors are in the meter
+	streams.Go(func() { _, _ = io.Copy(meter.stderr(), onlyReader{pipes.stderr}) })     // it has none
 
 	x.reap()
 	close(ended)

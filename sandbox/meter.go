@@ -8,19 +8,17 @@ import (
 )
 
 // A meter stands between a guest and its streams: it counts, it holds the limit of the output and keeps the end of the log.
-// What it finds wrong stops the run with the cause.
 type meter struct {
 	streams *Streams
 	limits  Limits
-	stop    context.CancelCauseFunc
 
 	mu     sync.Mutex // stderr of a native guest comes on another goroutine
 	counts Report
 	log    logTail
 }
 
-func newMeter(s *Streams, l Limits, stop context.CancelCauseFunc) *meter {
-	return &meter{streams: s, limits: l, stop: stop, log: logTail{max: int(l.Log)}}
+func newMeter(s *Streams, l Limits) *meter {
+	return &meter{streams: s, limits: l, log: logTail{max: int(l.Log)}}
 }
 
 // report returns the counts and the log so far.
@@ -40,53 +38,71 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-func (m *meter) stdin() io.Reader {
+// read reads stdin.
+func (m *meter) read(p []byte) (int, error) {
+	if m.streams.Stdin == nil {
+		return 0, io.EOF
+	}
+	n, err := m.streams.Stdin.Read(p)
+	m.mu.Lock()
+	m.counts.Reads++
+	m.counts.ReadBytes += int64(n)
+	m.mu.Unlock()
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("stdin of the guest: %w", err)
+	}
+	return n, err
+}
+
+// write passes on what the guest writes to stdout.
+func (m *meter) write(p []byte) (int, error) {
+	m.mu.Lock()
+	m.counts.Writes++
+	m.counts.WriteBytes += int64(len(p))
+	total := m.counts.WriteBytes
+	m.mu.Unlock()
+	if total > m.limits.Output {
+		return 0, fmt.Errorf("guest output %w: more than %s", ErrLimit, byteText(m.limits.Output))
+	}
+	if m.streams.Stdout == nil {
+		return len(p), nil
+	}
+	n, err := m.streams.Stdout.Write(p)
+	if err != nil {
+		err = fmt.Errorf("stdout of the guest: %w", err)
+	}
+	return n, err
+}
+
+// note keeps what the guest writes to stderr.
+func (m *meter) note(p []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.log.Write(p)
+}
+
+// stdin, stdout and stderr are those of a guest whose run is stopped by what they find wrong.
+func (m *meter) stdin(stop context.CancelCauseFunc) io.Reader {
 	return readerFunc(func(p []byte) (int, error) {
-		if m.streams.Stdin == nil {
-			return 0, io.EOF
-		}
-		n, err := m.streams.Stdin.Read(p)
-		m.mu.Lock()
-		m.counts.Reads++
-		m.counts.ReadBytes += int64(n)
-		m.mu.Unlock()
+		n, err := m.read(p)
 		if err != nil && err != io.EOF {
-			m.stop(fmt.Errorf("stdin of the guest: %w", err))
+			stop(err)
 		}
 		return n, err
 	})
 }
 
-func (m *meter) stdout() io.Writer {
+func (m *meter) stdout(stop context.CancelCauseFunc) io.Writer {
 	return writerFunc(func(p []byte) (int, error) {
-		m.mu.Lock()
-		m.counts.Writes++
-		m.counts.WriteBytes += int64(len(p))
-		total := m.counts.WriteBytes
-		m.mu.Unlock()
-		if total > m.limits.Output {
-			err := fmt.Errorf("guest output %w: more than %s", ErrLimit, byteText(m.limits.Output))
-			m.stop(err)
-			return 0, err
-		}
-		if m.streams.Stdout == nil {
-			return len(p), nil
-		}
-		n, err := m.streams.Stdout.Write(p)
+		n, err := m.write(p)
 		if err != nil {
-			m.stop(fmt.Errorf("stdout of the guest: %w", err))
+			stop(err)
 		}
 		return n, err
 	})
 }
 
-func (m *meter) stderr() io.Writer {
-	return writerFunc(func(p []byte) (int, error) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return m.log.Write(p)
-	})
-}
+func (m *meter) stderr() io.Writer { return writerFunc(m.note) }
 
 // A logTail keeps the last max bytes written to it.
 type logTail struct {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/experimental"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
 // WasmOptions are what [OpenWasm] may be told. nil means defaults.
@@ -19,12 +18,19 @@ type WasmOptions struct {
 	Cache string
 }
 
-// A wasmGuest is a compiled WASI command.
+// A wasmGuest is a compiled WASI command, and an instance of it.
 type wasmGuest struct {
 	runtime  wazero.Runtime
 	cache    wazero.CompilationCache // nil: none
+	code     *rewritten
 	compiled wazero.CompiledModule
+	entry    wazero.CompiledModule
 	minimum  uint64 // bytes of linear memory that the module asks for at its start
+
+	host     host
+	watch    watch
+	instance *instance // ready for another run; nil: none
+	early    bool      // arguments or environment change so often that the snapshot is taken before the guest sees them
 }
 
 // OpenWasm checks code, a WebAssembly module that is a WASI preview 1 command, and compiles it. Modules that are malformed or
@@ -42,8 +48,11 @@ func OpenWasm(ctx context.Context, code []byte, opts *WasmOptions) (Guest, error
 	if workers <= 0 {
 		workers = runtime.NumCPU()
 	}
-	config := wazero.NewRuntimeConfigCompiler().WithCloseOnContextDone(true).WithDebugInfoEnabled(false)
 	g := &wasmGuest{minimum: m.minMemory}
+	if g.code, err = rewrite(m.code); err != nil {
+		return nil, err
+	}
+	config := wazero.NewRuntimeConfigCompiler().WithDebugInfoEnabled(false)
 	if opts.Cache != "" {
 		g.cache, err = wazero.NewCompilationCacheWithDir(opts.Cache)
 		if err != nil {
@@ -53,11 +62,14 @@ func OpenWasm(ctx context.Context, code []byte, opts *WasmOptions) (Guest, error
 	}
 	ctx = experimental.WithCompilationWorkers(ctx, workers)
 	g.runtime = wazero.NewRuntimeWithConfig(ctx, config)
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, g.runtime); err != nil {
+	if err = g.host.instantiate(ctx, g.runtime); err != nil {
 		_ = g.Close()
 		return nil, fmt.Errorf("wasi: %w", err)
 	}
-	g.compiled, err = compile(ctx, g.runtime, m.code)
+	g.compiled, err = compile(ctx, g.runtime, g.code.code)
+	if err == nil {
+		g.entry, err = compile(ctx, g.runtime, entry(g.code))
+	}
 	if err != nil {
 		_ = g.Close()
 		if ctx.Err() != nil {
@@ -78,9 +90,13 @@ func compile(ctx context.Context, r wazero.Runtime, code []byte) (m wazero.Compi
 	return r.CompileModule(ctx, code)
 }
 
-// Close frees the compiled code.
+// Close frees the instance and the compiled code.
 func (g *wasmGuest) Close() error {
 	ctx := context.Background()
+	g.watch.close()
+	if g.instance != nil {
+		g.keep(g.instance, false)
+	}
 	err := g.runtime.Close(ctx)
 	if g.cache != nil {
 		err = firstError(err, g.cache.Close(ctx))

@@ -9,10 +9,13 @@ import (
 // up to a limit. Pages are zero and cost nothing until they are touched.
 type memoryPlan struct {
 	limit uint64
-	peak  uint64 // largest size so far
+	size  uint64 // now
+	peak  uint64 // largest size of this run
 	asked uint64 // size of the first request that was refused; 0: none
 
 	reserved []byte
+	usable   uint64 // bytes of it
+	resize   uint64 // what the next request gets, whatever it asks for; 0: what it asks for
 }
 
 // Allocate implements experimental.MemoryAllocator.
@@ -31,23 +34,32 @@ func (m *memoryPlan) Allocate(_, max uint64) experimental.LinearMemory {
 
 // Reallocate returns the memory with size bytes, nil if that is too much.
 func (m *memoryPlan) Reallocate(size uint64) []byte {
+	if m.resize > 0 {
+		size = m.resize
+	}
 	if size > m.limit || size > uint64(len(m.reserved)) {
-		if m.asked == 0 {
-			m.asked = size
-		}
+		m.refuse(size)
 		return nil
 	}
-	if size > m.peak {
-		if err := unix.Mprotect(m.reserved[m.peak:size], unix.PROT_READ|unix.PROT_WRITE); err != nil {
-			if m.asked == 0 {
-				m.asked = size
-			}
+	if size > m.usable {
+		if err := unix.Mprotect(m.reserved[m.usable:size], unix.PROT_READ|unix.PROT_WRITE); err != nil {
+			m.refuse(size)
 			return nil
 		}
-		m.peak = size
+		m.usable = size
 	}
+	m.size, m.peak = size, max(m.peak, size)
 	return m.reserved[:size:size]
 }
+
+func (m *memoryPlan) refuse(size uint64) {
+	if m.asked == 0 {
+		m.asked = size
+	}
+}
+
+// bytes returns the memory as large as it is now.
+func (m *memoryPlan) bytes() []byte { return m.reserved[:m.size:m.size] }
 
 // Free is called by the engine, maybe while it still looks at the memory: free does the work.
 func (m *memoryPlan) Free() {}
@@ -55,6 +67,6 @@ func (m *memoryPlan) Free() {}
 func (m *memoryPlan) free() {
 	if m.reserved != nil {
 		_ = unix.Munmap(m.reserved) // it was ours and whole: nothing can fail
-		m.reserved = nil
+		m.reserved, m.size = nil, 0
 	}
 }
