@@ -30,7 +30,6 @@ const maxState = 256
 const (
 	sectionGlobal, sectionExport, sectionStart, sectionCode = 6, 7, 8, 10
 	exportFunction, exportGlobal                            = 0, 3
-	typeI32                                                 = 0x7f
 )
 
 // rewrite rewrites a module that has been checked.

@@ -19,10 +19,10 @@ import (
 // written to, because there was not a page fault since they were all as in the snapshot.
 type pages struct {
 	memory *memoryPlan
-	image  []byte // read only
-	filled []span // of it that are not zero
-	score  []byte // of each page: how often it was written to lately
-	hot    []span // pages, in order
+	image  []byte    // read only
+	filled []stretch // of it that are not zero
+	score  []byte    // of each page: how often it was written to lately
+	hot    []stretch // pages, in order
 
 	dropped bool  // all but the hot pages are as in the snapshot
 	faults  int64 // of the thread, when they were; -1: unknown
@@ -30,8 +30,8 @@ type pages struct {
 	learn   int   // compare when runs gets there
 }
 
-// A span is a range of pages.
-type span struct{ from, to int }
+// A stretch is a range of pages.
+type stretch struct{ from, to int }
 
 const (
 	hotScore = 4 // of a page that was found written to
@@ -91,13 +91,13 @@ func (p *pages) fill(b []byte) {
 	}
 }
 
-// lengthenSpans adds page i, which is behind all others, to the last span if it is no more than gap pages away.
-func lengthenSpans(s []span, i, gap int) []span {
+// lengthenSpans adds page i, which is behind all others, to the last stretch if it is no more than gap pages away.
+func lengthenSpans(s []stretch, i, gap int) []stretch {
 	if n := len(s); n > 0 && i-s[n-1].to <= gap {
 		s[n-1].to = i + 1
 		return s
 	}
-	return append(s, span{i, i + 1})
+	return append(s, stretch{i, i + 1})
 }
 
 // restore makes the memory as it was. It has been given its size already.
@@ -154,7 +154,7 @@ func (p *pages) compare() {
 func (p *pages) drop() {
 	b := p.memory.reserved
 	at := 0
-	for _, s := range append(p.hot, span{int(p.memory.usable) / pageSize, math.MaxInt}) {
+	for _, s := range append(p.hot, stretch{int(p.memory.usable) / pageSize, math.MaxInt}) {
 		if s.from > at {
 			_ = unix.Madvise(b[at*pageSize:s.from*pageSize], unix.MADV_DONTNEED)
 		}
