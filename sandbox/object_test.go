@@ -42,7 +42,7 @@ func buildMail(t testing.TB, name string) []byte {
 // openMail compiles and opens one of those programs. It is instantiated afresh for each run if it must be.
 func openMail(t testing.TB, name string, fresh bool) *wasmGuest {
 	t.Helper()
-	g, err := OpenWasm(context.Background(), buildMail(t, name), nil)
+	g, err := OpenWasm(context.Background(), buildMail(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}

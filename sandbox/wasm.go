@@ -9,19 +9,10 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// WasmOptions are what [OpenWasm] may be told. nil means defaults.
-type WasmOptions struct {
-	// Workers compile at once; 0 means one per core.
-	Workers int
-	// Cache is a directory in which compiled code is kept between processes; "" keeps none. Whoever can write to it
-	// can run native code in the jail, so it must not be a place that guests reach.
-	Cache string
-}
-
 // A wasmGuest is a compiled WASI command, and an instance of it.
 type wasmGuest struct {
 	runtime  wazero.Runtime
-	cache    wazero.CompilationCache // nil: none
+	cache    wazero.CompilationCache
 	code     *rewritten
 	compiled wazero.CompiledModule
 	entry    wazero.CompiledModule
@@ -33,51 +24,31 @@ type wasmGuest struct {
 	early    bool      // arguments or environment change so often that the snapshot is taken before the guest sees them
 }
 
-// OpenWasm checks code, a WebAssembly module that is a WASI preview 1 command, and compiles it. Modules that are malformed or
-// beyond our bounds (see checkModule) are refused with ErrModule before the compiler sees them. Compiling ends early when ctx
-// does, but only between functions: the deadline that counts is a kill from outside.
-func OpenWasm(ctx context.Context, code []byte, opts *WasmOptions) (Guest, error) {
-	if opts == nil {
-		opts = &WasmOptions{}
-	}
-	m, err := checkModule(code)
+// OpenWasm compiles code and opens it, for a program that uses it once. See [CompileWasm].
+func OpenWasm(ctx context.Context, code []byte) (Guest, error) {
+	compiled, err := CompileWasm(ctx, code)
 	if err != nil {
 		return nil, err
 	}
-	workers := opts.Workers
-	if workers <= 0 {
-		workers = runtime.NumCPU()
+	return OpenCompiled(ctx, compiled)
+}
+
+// open makes the engine ready to run the guest.
+func (g *wasmGuest) open(ctx context.Context, s *codeStore) (err error) {
+	if g.cache, err = s.cache(); err != nil {
+		return err
 	}
-	g := &wasmGuest{minimum: m.minMemory}
-	if g.code, err = rewrite(m.code); err != nil {
-		return nil, err
-	}
-	config := wazero.NewRuntimeConfigCompiler().WithDebugInfoEnabled(false)
-	if opts.Cache != "" {
-		g.cache, err = wazero.NewCompilationCacheWithDir(opts.Cache)
-		if err != nil {
-			return nil, fmt.Errorf("compile cache: %w", err)
-		}
-		config = config.WithCompilationCache(g.cache)
-	}
-	ctx = experimental.WithCompilationWorkers(ctx, workers)
+	config := wazero.NewRuntimeConfigCompiler().WithDebugInfoEnabled(false).WithCompilationCache(g.cache)
+	ctx = experimental.WithCompilationWorkers(ctx, runtime.NumCPU())
 	g.runtime = wazero.NewRuntimeWithConfig(ctx, config)
 	if err = g.host.instantiate(ctx, g.runtime); err != nil {
-		_ = g.Close()
-		return nil, fmt.Errorf("wasi: %w", err)
+		return fmt.Errorf("wasi: %w", err)
 	}
-	g.compiled, err = compile(ctx, g.runtime, g.code.code)
-	if err == nil {
-		g.entry, err = compile(ctx, g.runtime, entry(g.code))
+	if g.compiled, err = compile(ctx, g.runtime, g.code.code); err != nil {
+		return err
 	}
-	if err != nil {
-		_ = g.Close()
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, fmt.Errorf("%w: %s", ErrModule, firstLine(err.Error()))
-	}
-	return g, nil
+	g.entry, err = compile(ctx, g.runtime, entry(g.code))
+	return err
 }
 
 // compile turns a panic of the compiler into an error: the module may be hostile, and what it breaks is only its own process.
@@ -97,7 +68,10 @@ func (g *wasmGuest) Close() error {
 	if g.instance != nil {
 		g.keep(g.instance, false)
 	}
-	err := g.runtime.Close(ctx)
+	var err error
+	if g.runtime != nil {
+		err = g.runtime.Close(ctx)
+	}
 	if g.cache != nil {
 		err = firstError(err, g.cache.Close(ctx))
 	}

@@ -133,7 +133,7 @@ func serve(channel *os.File) error {
 		switch q.Engine {
 		case Wasm:
 			var err error
-			guest, err = sandbox.OpenWasm(context.Background(), q.Code, nil)
+			guest, err = sandbox.OpenWasm(context.Background(), q.Code)
 			a = newAnswer(err)
 		case Native:
 			var err error
