@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -30,11 +32,29 @@ var built = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if err := ownCache(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
+	_ = os.RemoveAll(os.Getenv("XDG_CACHE_HOME"))
 	if bin, err := built(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(bin))
 	}
 	os.Exit(code)
+}
+
+// ownCache gives the tests a cache of their own, but for what is built.
+func ownCache() error {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return err
+	}
+	if os.Getenv("GOCACHE") == "" {
+		err = os.Setenv("GOCACHE", filepath.Join(cache, "go-build"))
+	}
+	dir, mkErr := os.MkdirTemp("", "millrace-test-cache-")
+	return errors.Join(err, mkErr, os.Setenv("XDG_CACHE_HOME", dir))
 }
 
 // millrace runs the command and returns what it printed.

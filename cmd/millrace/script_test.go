@@ -24,10 +24,6 @@ func TestScripts(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var s3 []string
 	if !testing.Short() {
 		s3 = gatewaytest.Start(t, "mail", "results").Env()
@@ -36,7 +32,8 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
-			e.Setenv("GOCACHE", filepath.Join(cache, "go-build"))
+			e.Setenv("GOCACHE", os.Getenv("GOCACHE"))
+			e.Setenv("XDG_CACHE_HOME", os.Getenv("XDG_CACHE_HOME"))
 			e.Setenv("GOFLAGS", "-mod=mod")
 			e.Vars = append(e.Vars, s3...)
 			return nil

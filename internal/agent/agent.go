@@ -52,7 +52,7 @@ type Output struct {
 type Job struct {
 	Sender coordinator.Sender
 	Hello  runner.Hello
-	Code   *os.File // the program, nil if it is builtin or in process; stays the caller's
+	Code   *os.File // an executable, or what [Pool.Compile] made of a module; nil if the program is builtin or in process; stays the caller's
 	Inputs []plan.Input
 	Plan   *plan.Reader
 	Output *Output // nil: printed

@@ -54,17 +54,26 @@ var errDied = errors.New("runner died")
 // launches is how often a runner that dies before it is ready is replaced.
 const launches = 8
 
-// start has a runner load the program, and another one if that dies before it is ready.
-func (a *Agent) start(ctx context.Context) (l *link, err error) {
+// insist calls f until it has another error than that its runner died before it was ready.
+func insist(ctx context.Context, f func() error) (err error) {
 	for range launches {
-		l, err = a.load(ctx)
-		var refused refusal
+		err = f()
+		var refused runner.Refusal
 		var missing *sandbox.LayerError
 		if err == nil || ctx.Err() != nil || errors.As(err, &refused) || errors.As(err, &missing) {
-			return l, err
+			return err
 		}
 	}
-	return nil, err
+	return err
+}
+
+// start has a runner load the program, and another one if that dies before it is ready.
+func (a *Agent) start(ctx context.Context) (l *link, err error) {
+	err = insist(ctx, func() error {
+		l, err = a.load(ctx)
+		return err
+	})
+	return l, err
 }
 
 // load takes a runner and makes it load the job's program.
@@ -83,11 +92,6 @@ func (a *Agent) load(ctx context.Context) (*link, error) {
 	return l, nil
 }
 
-// A refusal is a runner's word that it cannot run the program.
-type refusal string
-
-func (r refusal) Error() string { return string(r) }
-
 func (l *link) greet(j *Job) error {
 	var files []*os.File
 	if j.Code != nil {
@@ -104,7 +108,7 @@ func (l *link) greet(j *Job) error {
 	case err != nil:
 		return l.died(err)
 	case k == runner.KindAbort:
-		return refusal(payload)
+		return runner.Refusal(payload)
 	case k != runner.KindReady:
 		return fmt.Errorf("%w: frame %c after a hello", runner.ErrProtocol, k)
 	}

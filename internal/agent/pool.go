@@ -3,7 +3,10 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"sync"
+	"time"
 
 	"github.com/millrace/millrace/internal/runner"
 )
@@ -57,6 +60,41 @@ func (p *Pool) take() (*link, error) {
 	}
 	s := <-c
 	return s.link, s.err
+}
+
+// compileTime bounds the compilation of a module.
+const compileTime = 2 * time.Minute
+
+// Compile compiles a WebAssembly module in a runner of its own, for the Code of a [Job]. What it returns is a file in memory that nobody can
+// change any more; the caller closes it.
+func (p *Pool) Compile(ctx context.Context, code *os.File) (compiled *os.File, err error) {
+	ctx, stop := context.WithTimeoutCause(ctx, compileTime, fmt.Errorf("the compilation took more than %v", compileTime))
+	defer stop()
+	err = insist(ctx, func() error {
+		compiled, err = p.compile(ctx, code)
+		return err
+	})
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return compiled, err
+}
+
+func (p *Pool) compile(ctx context.Context, code *os.File) (*os.File, error) {
+	l, err := p.take()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = l.close() }() // what it was for is done
+	defer context.AfterFunc(ctx, l.hang)()
+	compiled, err := runner.Compile(l.conn, code)
+	if err == nil {
+		return compiled, nil
+	}
+	if err = l.died(err); errors.Is(err, errDied) && l.exit().OOM {
+		return nil, runner.Refusal("its compilation takes more memory than a runner may have")
+	}
+	return nil, err
 }
 
 // Close ends the runners that nobody took.

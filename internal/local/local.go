@@ -15,6 +15,7 @@ import (
 
 	"github.com/millrace/millrace/internal/agent"
 	"github.com/millrace/millrace/internal/cluster"
+	"github.com/millrace/millrace/internal/codecache"
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/coordinator/commit"
 	"github.com/millrace/millrace/internal/coordinator/plan"
@@ -38,6 +39,8 @@ type Options struct {
 	Approve func(requests int64) error
 	// Pool, if not nil, gives the job its runners; made by [NewPool] for a job of the same jail. It stays the caller's.
 	Pool *agent.Pool
+	// Cache, if not nil, keeps compiled modules, instead of the user's own cache.
+	Cache *codecache.Cache
 	// InProcess, if not nil, is the program, and runs in this process without a jail: for tests and debuggers.
 	InProcess *job.Job
 	// Step, if not nil, is called at each step of committing, by name. Tests stop the world there.

@@ -113,7 +113,7 @@ func (r *running) open(ctx context.Context) error {
 		return err
 	}
 	r.then(r.places.close)
-	code, err := r.code()
+	code, err := r.code(ctx)
 	if err != nil {
 		return err
 	}
@@ -179,14 +179,21 @@ func (r *running) take(ctx context.Context) error {
 	return nil
 }
 
-// code opens the program's file, if it has one.
-func (r *running) code() (*os.File, error) {
+// code opens the program's file, if it has one. A module is compiled, if that was not done before.
+func (r *running) code(ctx context.Context) (*os.File, error) {
 	if r.opts.InProcess != nil || r.spec.Program.Engine == job.Builtin {
 		return nil, nil
 	}
 	f, err := os.Open(r.spec.Program.Path)
 	if err != nil {
 		return nil, &job.Error{Op: "program", Err: err}
+	}
+	if r.spec.Program.Engine == job.Wasm {
+		compiled, err := r.compiled(ctx, f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, &job.Error{Op: "program", Err: err}
+		}
+		f = compiled
 	}
 	r.then(f.Close)
 	return f, nil

@@ -50,7 +50,7 @@ func load(ctx context.Context, h *Hello, code *os.File, inProcess *job.Job) (pro
 	var g sandbox.Guest
 	switch h.Engine {
 	case job.Wasm:
-		g, err = sandbox.OpenWasm(ctx, b)
+		g, err = sandbox.OpenCompiled(ctx, b)
 	case job.Native:
 		g, err = sandbox.OpenNative(b, nil)
 	default:

@@ -48,6 +48,11 @@ func Serve(ctx context.Context, conn *Conn, mem *Memory, inProcess *job.Job) err
 // errRefused says that the program cannot run and that the agent knows why.
 var errRefused = errors.New("program refused")
 
+// refuse tells the agent why.
+func (s *server) refuse(why error) error {
+	return errors.Join(errRefused, s.conn.Send(KindAbort, []byte(clip(why.Error()))))
+}
+
 func (s *server) greet(ctx context.Context, inProcess *job.Job) error {
 	k, payload, code, err := s.conn.Recv()
 	if err != nil {
@@ -55,6 +60,9 @@ func (s *server) greet(ctx context.Context, inProcess *job.Job) error {
 	}
 	if code != nil {
 		defer code.Close()
+	}
+	if k == KindCompile {
+		return s.compile(ctx, code)
 	}
 	if k != KindHello {
 		return fmt.Errorf("%w: frame %c before a hello", ErrProtocol, k)
@@ -68,7 +76,7 @@ func (s *server) greet(ctx context.Context, inProcess *job.Job) error {
 	s.hello.Limits = withDefaults(s.hello.Limits)
 	s.program, err = load(ctx, &s.hello, code, inProcess)
 	if err != nil {
-		return errors.Join(errRefused, s.conn.Send(KindAbort, []byte(clip(err.Error()))))
+		return s.refuse(err)
 	}
 	s.stage = stage{limits: s.hello.Limits, types: s.program.describe(), format: s.hello.Format, counts: make(map[string]int64)}
 	return s.conn.SendJSON(KindReady, Ready{s.program.describe()})

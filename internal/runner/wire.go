@@ -7,6 +7,7 @@
 // travel with the frame that speaks of them.
 //
 //	agent → runner                          runner → agent
+//	C  compile [+ program]                  K  compiled [+ file]
 //	H  Hello (JSON) [+ program]             R  Ready (JSON)
 //	M  Map (JSON) [+ run file]
 //	B  slab u32, bytes u32: objects lie     F  slab u32: the slab is free again
@@ -16,6 +17,7 @@
 //	E  no more objects                      D  Done (JSON): the attempt succeeded
 //	U  Reduce (JSON) [+ netpipe]            X  reason: the attempt failed
 //
+// C is for a runner that does nothing else, and that need not be trusted by those that serve other jobs: it answers K, with a sealed memfd, or X, and ends.
 // After H the runner answers R or X. After M come B frames and E, and the runner answers D or X; after U likewise, with T
 // frames before. One attempt is under way at a time. The version of all this is [Version], in Hello.
 //
@@ -43,7 +45,7 @@ import (
 )
 
 // Version is that of the channel between an agent and its runners.
-const Version = 1
+const Version = 2
 
 // Sizes of the channel.
 const (
@@ -57,24 +59,26 @@ type Kind byte
 
 // Kinds of frames.
 const (
-	KindHello  Kind = 'H'
-	KindReady  Kind = 'R'
-	KindMap    Kind = 'M'
-	KindBatch  Kind = 'B'
-	KindFree   Kind = 'F'
-	KindText   Kind = 'T'
-	KindMore   Kind = 't'
-	KindFailed Kind = 'O'
-	KindEnd    Kind = 'E'
-	KindReduce Kind = 'U'
-	KindDone   Kind = 'D'
-	KindAbort  Kind = 'X'
+	KindCompile  Kind = 'C'
+	KindCompiled Kind = 'K'
+	KindHello    Kind = 'H'
+	KindReady    Kind = 'R'
+	KindMap      Kind = 'M'
+	KindBatch    Kind = 'B'
+	KindFree     Kind = 'F'
+	KindText     Kind = 'T'
+	KindMore     Kind = 't'
+	KindFailed   Kind = 'O'
+	KindEnd      Kind = 'E'
+	KindReduce   Kind = 'U'
+	KindDone     Kind = 'D'
+	KindAbort    Kind = 'X'
 )
 
 // ErrProtocol says that the other end of the channel broke its rules.
 var ErrProtocol = errors.New("runner protocol")
 
-// A Hello is all that a runner learns of its job.
+// A Hello is all that a runner learns of its job. The program that comes with it is an executable, or a module that was compiled.
 type Hello struct {
 	Version   int               `json:"version"`
 	Engine    job.Engine        `json:"engine"`

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/millrace/millrace/job"
+)
+
+// A module is compiled once. What lies in the cache is used only if it is authentic.
+func TestCompiledOnce(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	in := t.TempDir()
+	place(t, in, "a", "good words\n")
+	module := hostile(t, job.Wasm)
+	run := func() string {
+		return millrace(t, "run", module, "-i", in, "--progress=none")
+	}
+	want := run()
+	files, err := filepath.Glob(filepath.Join(os.Getenv("XDG_CACHE_HOME"), "millrace", "code", "*.code"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the cache holds %q, %v", files, err)
+	}
+	compiled, err := os.Stat(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := run(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	again, err := os.Stat(files[0])
+	if err != nil || !os.SameFile(compiled, again) {
+		t.Errorf("compiled again (%v)", err)
+	}
+
+	// Machine code of somebody else: it would crash the guest, or worse.
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := len(text) / 2; i < len(text); i++ {
+		text[i] = 0xcc
+	}
+	if err := os.WriteFile(files[0], text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(); got != want {
+		t.Errorf("from a poisoned cache: got %q, want %q", got, want)
+	}
+	if healed, err := os.Stat(files[0]); err != nil || os.SameFile(compiled, healed) {
+		t.Errorf("the poison is still there (%v)", err)
+	}
+
+	// Without a cache it works as well.
+	t.Setenv("XDG_CACHE_HOME", "/dev/null")
+	if got := run(); got != want {
+		t.Errorf("without a cache: got %q, want %q", got, want)
+	}
+}
