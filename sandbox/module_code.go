@@ -75,7 +75,7 @@ func (c *codeChecker) readLocals(params []valueType) {
 			c.locals = append(c.locals, t)
 		}
 	}
-	if c.m.allLocals += len(c.locals); c.m.allLocals > maxAllLocals {
+	if c.m.locals += len(c.locals); c.m.locals > maxAllLocals {
 		c.fail("more than %d locals in all functions", maxAllLocals)
 	}
 }

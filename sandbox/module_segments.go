@@ -74,8 +74,8 @@ func (m *module) readElements(r *moduleReader) {
 			}
 		}
 		n := r.count("elements", maxElements)
-		if m.allElement += n; m.allElement > maxElements {
-			r.fail("%d elements; at most %d", m.allElement, maxElements)
+		if m.elements += n; m.elements > maxElements {
+			r.fail("%d elements; at most %d", m.elements, maxElements)
 		}
 		if r.err == nil && active && m.tables[table].element != holds {
 			r.fail("elements of type %s in a table of %s", typeNames[holds], typeNames[m.tables[table].element])
@@ -113,6 +113,6 @@ func (m *module) readData(r *moduleReader) {
 		if r.err != nil {
 			return
 		}
-		m.dataHeld++
+		m.data++
 	}
 }
