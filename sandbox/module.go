@@ -45,7 +45,7 @@ type module struct {
 	code []byte
 	// exportSection is where in code the exports are: their number, then one after the other. If there are none, it is
 	// the empty place where the section belongs.
-	exportSection span
+	exportSection sectionSpan
 
 	types     []signature
 	imports   []importedThing
@@ -103,7 +103,7 @@ func validateModule(code []byte) (*module, error) {
 	m := &module{code: make([]byte, 0, len(code)), exports: map[string]exportedThing{}}
 	m.dataCount = -1
 	m.code = append(m.code, code[:8]...)
-	m.exportSection = span{8, 8, 8}
+	m.exportSection = sectionSpan{8, 8, 8}
 	r := &moduleReader{b: code, off: 8}
 	last := -1
 	for r.err == nil && r.off < len(r.b) {
@@ -162,9 +162,9 @@ func (m *module) nextSection(r *moduleReader, last int) int {
 	m.code = append(m.code, r.b[begin:r.off]...)
 	switch {
 	case id == 7:
-		m.exportSection = span{at, at + content - begin, len(m.code)}
+		m.exportSection = sectionSpan{at, at + content - begin, len(m.code)}
 	case place < slices.Index(sectionOrder, 7):
-		m.exportSection = span{len(m.code), len(m.code), len(m.code)}
+		m.exportSection = sectionSpan{len(m.code), len(m.code), len(m.code)}
 	}
 	return place
 }
