@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/millrace/millrace/sandbox/sandboxtest/asuser"
 )
 
 // raceNoise is what the race detector says about a machine without /proc.
@@ -63,15 +65,7 @@ func TestOrdinaryUser(t *testing.T) {
 	if raced {
 		t.Skip("the race detector takes memory and time that the limits of this test do not leave")
 	}
-	if os.Geteuid() != 0 {
-		t.Skip("all tests are this test already")
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^(TestStart|TestKill|TestOutOfMemory|TestFiles|TestProbe|TestNativeRefused)$")
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
+	asuser.Run(t, "TestStart", "TestKill", "TestOutOfMemory", "TestFiles", "TestProbe", "TestNativeRefused")
 }
 
 // TestNativeRefused checks that native guests without the layers that they need are refused, with the layer's name.
