@@ -63,5 +63,5 @@ func TestOrdinaryUser(t *testing.T) {
 	if raced {
 		t.Skip("the race detector takes memory and time that the limits of this test do not leave")
 	}
-	asuser.Run(t, "TestWasmAttacks", "TestWasmHostCalls", "TestWasmCanaries", "TestWasmMutants", "TestNativeNeedsRoot")
+	asuser.Run(t, "TestWasmAttacks", "TestWasmHostCalls", "TestWasmCanaries", "TestWasmMutants", "TestMissingLayer", "TestNativeNeedsRoot")
 }
