@@ -198,13 +198,14 @@ func TestRefusedPrograms(t *testing.T) {
 		{module, asuser.Nobody, "over the limit"},
 		{native, asuser.Nobody, "sandbox layer uid missing"},
 	} {
-		got := runAs(t, c.uid, "run", c.program, "-i", in, "-o", filepath.Join(dir, "out"))
+		out := filepath.Join(openDir(t), "out")
+		got := runAs(t, c.uid, "run", c.program, "-i", in, "-o", out)
 		if got.code != 2 || !strings.Contains(got.stderr, c.want) {
 			t.Errorf("%s as %d: %+v; want %q", filepath.Base(c.program), c.uid, got, c.want)
 		}
 		if got.took > 2*time.Second || got.memory > 128<<20 {
 			t.Errorf("%s as %d: %v, %d MiB", filepath.Base(c.program), c.uid, got.took, got.memory>>20)
 		}
-		nothing(t, filepath.Join(dir, "out"), nil)
+		nothing(t, out, nil)
 	}
 }
