@@ -65,7 +65,7 @@ func TestOrdinaryUser(t *testing.T) {
 	if raced {
 		t.Skip("the race detector takes memory and time that the limits of this test do not leave")
 	}
-	asuser.Run(t, "TestStart", "TestKill", "TestOutOfMemory", "TestFiles", "TestProbe", "TestNativeRefused")
+	asuser.Run(t, []string{"TestStart", "TestKill", "TestOutOfMemory", "TestFiles", "TestProbe", "TestNativeRefused"})
 }
 
 // TestNativeRefused checks that native guests without the layers that they need are refused, with the layer's name.

@@ -19,6 +19,7 @@ import (
 // An outcome is how a run of the command ended.
 type outcome struct {
 	code   int
+	stdout string
 	stderr string
 	took   time.Duration
 	memory int64 // bytes: the most that the command itself had, not its runners
@@ -37,8 +38,8 @@ func runAs(t *testing.T, uid int, args ...string) outcome {
 	cmd := exec.CommandContext(t.Context(), bin, args...)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	begin := time.Now()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -62,7 +63,7 @@ func runAs(t *testing.T, uid int, args ...string) outcome {
 			}
 		}
 	}
-	o.code, o.stderr, o.took = cmd.ProcessState.ExitCode(), stderr.String(), time.Since(begin)
+	o.code, o.stdout, o.stderr, o.took = cmd.ProcessState.ExitCode(), stdout.String(), stderr.String(), time.Since(begin)
 	return o
 }
 
@@ -207,5 +208,24 @@ func TestRefusedPrograms(t *testing.T) {
 			t.Errorf("%s as %d: %v, %d MiB", filepath.Base(c.program), c.uid, got.took, got.memory>>20)
 		}
 		nothing(t, out, nil)
+	}
+}
+
+// An ordinary user has no native programs, and is told why; what wasm needs is there.
+func TestDoctorSandboxOrdinary(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("becoming another user takes root; the script doctor is this test already")
+	}
+	got := runAs(t, asuser.Nobody, "doctor", "--sandbox")
+	if got.code != 0 || got.stderr != "" {
+		t.Errorf("%+v", got)
+	}
+	for _, want := range []string{"ok    userns ", "ok    seccomp ", "ok    landlock ", "no    cgroup ", "no    uid        uid: only root can", "ok    wasm ", "no    native     uid: only root can"} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("%q is missing in\n%s", want, got.stdout)
+		}
+	}
+	if !strings.Contains(got.stdout, "signal a process") || strings.Contains(got.stdout, "FAIL") {
+		t.Errorf("%s", got.stdout)
 	}
 }

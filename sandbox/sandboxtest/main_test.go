@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"testing"
@@ -63,5 +64,5 @@ func TestOrdinaryUser(t *testing.T) {
 	if raced {
 		t.Skip("the race detector takes memory and time that the limits of this test do not leave")
 	}
-	asuser.Run(t, "TestWasmAttacks", "TestWasmHostCalls", "TestWasmCanaries", "TestWasmMutants", "TestMissingLayer", "TestNativeNeedsRoot")
+	asuser.Run(t, []string{"TestWasmAttacks", "TestWasmHostCalls", "TestWasmCanaries", "TestWasmMutants", "TestMissingLayer", "TestNativeNeedsRoot"}, fmt.Sprintf("-soak=%t", *soak))
 }

@@ -12,9 +12,9 @@ import (
 // Nobody is the user and group of such runs. It owns nothing.
 const Nobody = 65534
 
-// Run runs the tests of this binary with these names as [Nobody], as t. Run by somebody else than root, it skips: all tests are
+// Run runs the tests of this binary with these names and flags as [Nobody], as t. Run by somebody else than root, it skips: all tests are
 // such tests then. The tests find themselves in the root directory.
-func Run(t *testing.T, tests ...string) {
+func Run(t *testing.T, tests []string, flags ...string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("all tests are this test already")
@@ -23,6 +23,7 @@ func Run(t *testing.T, tests ...string) {
 	if testing.Short() {
 		args = append(args, "-test.short")
 	}
+	args = append(args, flags...)
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: Nobody, Gid: Nobody}}
