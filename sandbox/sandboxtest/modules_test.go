@@ -169,7 +169,7 @@ func exits(start bool, depth int) []byte {
 // growsTable grows a table without end.
 func growsTable() []byte {
 	b := &build{pages: 1, tables: [][]byte{{0x70, 0, 1}}}
-	b.code = cat([]byte{0x03, 0x40, 0xd0, 0x70}, i32(1<<20), []byte{0xfc, 15, 0, 0x1a, 0x0c, 0, 0x0b})
+	b.code = cat([]byte{0x03, 0x40, 0xd0, 0x70}, i32(1<<12), []byte{0xfc, 15, 0, 0x1a, 0x0c, 0, 0x0b})
 	return b.module()
 }
 

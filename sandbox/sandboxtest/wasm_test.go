@@ -79,7 +79,7 @@ var wasmAttacks = []struct {
 	is   error
 	says string
 	lim  sandbox.Limits
-	kill bool // it cannot be stopped from inside
+	kill bool // it cannot be stopped from inside, only by a kill
 }{
 	{name: "endless loop", code: command(1, body(0x03, 0x40, 0x0c, 0, 0x0b)), is: sandbox.ErrLimit, says: "guest wall clock limit: 300ms"},
 	{name: "endless start function", code: newWat().section(1, list([]byte{0x60, 0, 0})...).section(3, 1, 0).section(7, list(cat(name("_start"), []byte{0, 0}))...).
@@ -143,6 +143,20 @@ func straight(op ...byte) []byte {
 	return bytes.Repeat(cat(i32(0), i32(1), i32(64<<20-1), op), 3000)
 }
 
+// nextWorks checks that another module runs in a jail after an attack, as it does in a new one.
+func nextWorks(t *testing.T, j *Jail) {
+	t.Helper()
+	err := j.open(Wasm, canaries())
+	for range 2 {
+		if err == nil {
+			_, err = j.Run(context.Background(), &sandbox.Run{})
+		}
+	}
+	if err != nil {
+		t.Errorf("the slot's next module: %v", err)
+	}
+}
+
 func TestWasmAttacks(t *testing.T) {
 	if raced {
 		t.Skip("the race detector takes memory and time that the limits of this test do not leave")
@@ -151,10 +165,14 @@ func TestWasmAttacks(t *testing.T) {
 	healthy := canaries()
 	for _, a := range wasmAttacks {
 		t.Run(a.name, func(t *testing.T) {
+			j, err := Open(t, Wasm, healthy, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
 			o.Begin()
 			defer o.Check(t)
 			begin := time.Now()
-			j, err := Open(t, Wasm, a.code, nil)
+			err = j.open(Wasm, a.code)
 			if a.open {
 				if !errors.Is(err, sandbox.ErrModule) || !strings.Contains(err.Error(), a.says) {
 					t.Errorf("error %v; want %v with %q", err, sandbox.ErrModule, a.says)
@@ -162,6 +180,7 @@ func TestWasmAttacks(t *testing.T) {
 				if took := time.Since(begin); took > 2*time.Second {
 					t.Errorf("refused after %v", took)
 				}
+				nextWorks(t, j)
 				return
 			}
 			if err != nil {
@@ -180,16 +199,17 @@ func TestWasmAttacks(t *testing.T) {
 				if a.is == nil && err != nil || !errors.Is(err, a.is) || err != nil && !strings.Contains(err.Error(), a.says) {
 					t.Errorf("error %v; want %v with %q", err, a.is, a.says)
 				}
+				if err != nil && strings.HasSuffix(err.Error(), ": killed") { // from outside: its slot gets another jail
+					if j, err = Open(t, Wasm, healthy, nil); err != nil {
+						t.Fatal(err)
+					}
+					break
+				}
 				if a.kill {
-					return // and with it the jail, as in a runner
+					t.Errorf("%v ended it from inside", err)
 				}
 			}
-			if err := j.open(Wasm, healthy); err != nil {
-				t.Fatalf("the slot's next module: %v", err)
-			}
-			if _, err := j.Run(context.Background(), &sandbox.Run{}); err != nil {
-				t.Errorf("the slot's next run: %v", err)
-			}
+			nextWorks(t, j)
 		})
 	}
 }
