@@ -195,6 +195,10 @@ func TestProbe(t *testing.T) {
 		if !c.OK && (c.Detail == "" || c.Fix == "") {
 			t.Errorf("%s is missing without a word of help: %+v", c.Layer, c)
 		}
+		want := map[Layer]string{UserNS: "its own: user, mnt, pid, ipc, uts, net, cgroup; uid 0 inside is ", Seccomp: "instructions"}[c.Layer]
+		if c.OK && !strings.Contains(c.Detail, want) {
+			t.Errorf("%s: %q; want %q in it", c.Layer, c.Detail, want)
+		}
 	}
 }
 

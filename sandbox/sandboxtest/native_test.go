@@ -103,6 +103,8 @@ func TestNativeAttacks(t *testing.T) {
 				t.Errorf("what worked: %.500q; log %.500q", out.String(), report.Log)
 			case a.is != nil && (!errors.Is(err, a.is) || !strings.Contains(err.Error(), a.says)):
 				t.Errorf("error %v; want %v with %q", err, a.is, a.says)
+			case a.is == sandbox.ErrLimit && strings.Contains(err.Error(), "\n"):
+				t.Errorf("error of several lines: %v", err)
 			}
 			if took > run.Wall+500*time.Millisecond {
 				t.Errorf("ended after %v; limit %v", took, run.Wall)
