@@ -47,9 +47,9 @@ func runAs(t *testing.T, uid int, args ...string) outcome {
 	var o outcome
 	ended := make(chan error)
 	go func() { ended <- cmd.Wait() }()
-	for err, waiting := error(nil), true; waiting; {
+	for waiting := true; waiting; {
 		select {
-		case err = <-ended:
+		case err := <-ended:
 			waiting = false
 			if err != nil && !errors.As(err, new(*exec.ExitError)) {
 				t.Fatal(err)

@@ -87,7 +87,8 @@ var attempts = []attempt{
 }
 
 func dial(network, address string) error {
-	c, err := net.DialTimeout(network, address, time.Second)
+	d := net.Dialer{Timeout: time.Second}
+	c, err := d.DialContext(context.Background(), network, address)
 	if err == nil {
 		err = c.Close()
 	}
@@ -236,7 +237,7 @@ func (o *order) passOn() (a account, err error) {
 		_, _ = io.Copy(io.Discard, r)
 	}()
 	_, err = g.Run(context.Background(), &sandbox.Run{Args: []string{attemptArg, string(text)}, Limits: o.Limits, Streams: sandbox.Streams{Stdout: w}})
-	w.Close()
+	_ = w.Close() // it has no error
 	if decodeErr := <-decoded; err == nil {
 		return a, decodeErr
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ func except(keep ...sandbox.Layer) []sandbox.Layer {
 }
 
 // breakOut returns a finding for each layer and for each engine.
-func breakOut(insecure []string) ([]finding, error) {
+func breakOut(ctx context.Context, insecure []string) ([]finding, error) {
 	b := &breakout{}
 	for _, name := range insecure {
 		l := sandbox.Layer(name)
@@ -50,11 +51,11 @@ func breakOut(insecure []string) ([]finding, error) {
 		return nil, err
 	}
 	for _, at := range []struct{ network, address string }{{"tcp", "127.0.0.1:0"}, {"unix", b.targets.Socket}} {
-		l, err := net.Listen(at.network, at.address) // who connects need not be accepted
+		l, err := new(net.ListenConfig).Listen(ctx, at.network, at.address) // who connects need not be accepted
 		if err != nil {
 			return nil, err
 		}
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		if a, ok := l.Addr().(*net.TCPAddr); ok {
 			b.targets.Port = a.Port
 		}

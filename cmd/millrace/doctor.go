@@ -21,7 +21,7 @@ and once with all that jobs have.`
 
 func (c *doctorCmd) Run(a *app) error {
 	if c.Sandbox {
-		findings, err := breakOut(c.InsecureSandbox)
+		findings, err := breakOut(a.ctx, c.InsecureSandbox)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -102,6 +103,7 @@ var kernelAttacks = map[string]func(args []string){
 		denied("modify_ldt", 154, 0, p, 16)
 	},
 	"priority": func([]string) {
+		time.Sleep(100 * time.Millisecond) // its own limits come a moment after its first instructions
 		denied("sched_setscheduler FIFO", 144, 0, 1, uintptr(unsafe.Pointer(&[]int32{10}[0])))
 		denied("sched_setscheduler RR", 144, 0, 2, uintptr(unsafe.Pointer(&[]int32{10}[0])))
 		attr := struct {
