@@ -53,9 +53,11 @@ func firstLine(s string) string {
 	return s
 }
 
-// excerpt returns what an error tells of a log: all of a short one, else its beginning and its end.
+// excerpt returns what an error tells of a log: all of a short one, else its beginning and its end. What Go prints of its own stacks when its
+// runtime gives up, as it does without memory, says nothing of the guest.
 func excerpt(log string) string {
 	const half = 512
+	log, _, _ = strings.Cut(log, "\nruntime stack:\n")
 	log = strings.TrimSpace(log)
 	if len(log) > 2*half {
 		log = log[:half] + "…" + log[len(log)-half:]
