@@ -1,13 +1,15 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 )
 
-// A meter stands between a guest and its streams: it counts, it holds the limit of the output and keeps the end of the log.
+// A meter stands between a guest and its streams: it counts, it holds the limits of the channels and keeps the end of the log.
 // What it finds wrong stops the run with the cause.
 type meter struct {
 	streams *Streams
@@ -16,7 +18,10 @@ type meter struct {
 
 	mu     sync.Mutex // stderr of a native guest comes on another goroutine
 	counts Report
+	lap    uint64 // to which base belongs
+	base   Report // counts when that lap began
 	log    logTail
+	open   bool // the last line of the log has not ended
 }
 
 func newMeter(s *Streams, l Limits, stop context.CancelCauseFunc) *meter {
@@ -28,7 +33,11 @@ func (m *meter) report() Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.counts
-	r.Log = m.log.String()
+	if m.open {
+		r.LogLines++
+	}
+	r.Log = lastLines(m.log.String(), m.limits.LogLines)
+	r.LogDropped = max(r.LogLines-countLines(r.Log), 0)
 	return r
 }
 
@@ -40,6 +49,37 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
+// used returns the counts of the lap under way. The caller holds mu.
+func (m *meter) used() Report {
+	if lap := m.streams.Laps.lap(); lap != m.lap {
+		m.lap, m.base = lap, m.counts
+	}
+	u := m.counts
+	u.Reads -= m.base.Reads
+	u.ReadBytes -= m.base.ReadBytes
+	u.Writes -= m.base.Writes
+	u.WriteBytes -= m.base.WriteBytes
+	return u
+}
+
+// over stops the run because it passed a limit.
+func (m *meter) over(what string, limit string) error {
+	err := fmt.Errorf("guest %s %w: more than %s", what, ErrLimit, limit)
+	if l := m.streams.Laps; l != nil {
+		l.pass(m.stop, err)
+	} else {
+		m.stop(err)
+	}
+	return err
+}
+
+func calls(n int64) string {
+	if n == 1 {
+		return "1 call"
+	}
+	return fmt.Sprintf("%d calls", n)
+}
+
 func (m *meter) stdin() io.Reader {
 	return readerFunc(func(p []byte) (int, error) {
 		if m.streams.Stdin == nil {
@@ -47,11 +87,20 @@ func (m *meter) stdin() io.Reader {
 		}
 		n, err := m.streams.Stdin.Read(p)
 		m.mu.Lock()
+		u := m.used() // input that begins a lap belongs to it
 		m.counts.Reads++
 		m.counts.ReadBytes += int64(n)
 		m.mu.Unlock()
-		if err != nil && err != io.EOF {
+		u.Reads++
+		u.ReadBytes += int64(n)
+		switch l := &m.limits; {
+		case err != nil && err != io.EOF:
 			m.stop(fmt.Errorf("stdin of the guest: %w", err))
+		case n == 0:
+		case l.Reads > 0 && u.Reads > l.Reads:
+			return 0, m.over("stdin", calls(l.Reads))
+		case l.ReadBytes > 0 && u.ReadBytes > l.ReadBytes:
+			return 0, m.over("stdin", byteText(l.ReadBytes))
 		}
 		return n, err
 	})
@@ -60,14 +109,20 @@ func (m *meter) stdin() io.Reader {
 func (m *meter) stdout() io.Writer {
 	return writerFunc(func(p []byte) (int, error) {
 		m.mu.Lock()
+		u := m.used()
 		m.counts.Writes++
 		m.counts.WriteBytes += int64(len(p))
-		total := m.counts.WriteBytes
 		m.mu.Unlock()
-		if total > m.limits.Output {
-			err := fmt.Errorf("guest output %w: more than %s", ErrLimit, byteText(m.limits.Output))
-			m.stop(err)
-			return 0, err
+		u.Writes++
+		u.WriteBytes += int64(len(p))
+		if m.streams.Laps != nil {
+			u.WriteBytes -= lapSlack
+		}
+		switch l := &m.limits; {
+		case u.WriteBytes > l.Output:
+			return 0, m.over("output", byteText(l.Output))
+		case l.Writes > 0 && u.Writes > l.Writes:
+			return 0, m.over("stdout", calls(l.Writes))
 		}
 		if m.streams.Stdout == nil {
 			return len(p), nil
@@ -84,8 +139,34 @@ func (m *meter) stderr() io.Writer {
 	return writerFunc(func(p []byte) (int, error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
+		if len(p) > 0 {
+			m.counts.LogLines += int64(bytes.Count(p, []byte{'\n'}))
+			m.open = p[len(p)-1] != '\n'
+		}
 		return m.log.Write(p)
 	})
+}
+
+// countLines returns the lines in s, of which the last one need not end.
+func countLines(s string) int64 {
+	n := int64(strings.Count(s, "\n"))
+	if s != "" && s[len(s)-1] != '\n' {
+		n++
+	}
+	return n
+}
+
+// lastLines returns the last n lines of a log, behind "…" if that is not all.
+func lastLines(log string, n int64) string {
+	for i := len(log) - 1; i > 0; i-- {
+		if log[i-1] != '\n' {
+			continue
+		}
+		if n--; n == 0 {
+			return "…" + log[i:]
+		}
+	}
+	return log
 }
 
 // A logTail keeps the last max bytes written to it.
