@@ -23,8 +23,8 @@ const (
 //
 // Objects are given ahead of the answers to those before, so that a native guest need not wait for its runner after each. When the
 // guest ends before its time, by itself or over a limit, the object to blame may not be known; then a new instance is given the
-// objects without an answer once more, one at a time, until one instance ends with the first object that it was given. That one is to blame:
-// an object fails only if it fails in a fresh instance.
+// objects without an answer once more, one at a time. What ends an instance that was given that object first, or breaks a limit or the
+// protocol while it alone has no answer, is the fault of that object; anything else is tried again in a fresh instance.
 type together struct {
 	s    *server
 	p    *sdkProgram
@@ -115,7 +115,7 @@ func (t *together) end(err error) {
 	}
 	if open > 0 {
 		body := t.objects[t.done].body
-		certain := t.lied || open == 1 && (t.fresh || t.laps.Passed())
+		certain := open == 1 && (t.fresh || t.lied || t.laps.Passed())
 		if certain || body.unread || body.err != nil {
 			t.sent, open = t.done+1, open-1
 			t.settle(err)
