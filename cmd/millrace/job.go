@@ -13,6 +13,7 @@ type execution struct {
 	*outputFlags
 	sorted bool
 	safe   bool   // the program itself makes what it prints safe for a terminal
+	clocks bool   // say what attempts took
 	noun   string // what the program's records are called: match, record
 }
 
@@ -25,6 +26,7 @@ func (a *app) execute(spec *job.Spec, x *execution) (*job.Result, error) {
 		Stdout:      scr,
 		Sorted:      x.sorted,
 		Progress:    p.start,
+		Committed:   p.committed,
 		MaxRequests: int64(x.MaxRequests),
 		Approve:     a.approve(int64(x.MaxRequests), scr),
 	})
@@ -37,6 +39,9 @@ func (a *app) execute(spec *job.Spec, x *execution) (*job.Result, error) {
 	}
 	if x.Progress != "none" && x.Progress != "json" {
 		summarize(a.stderr, result, spec.Limit, x.noun)
+		if x.clocks {
+			account(a.stderr, result)
+		}
 	}
 	return result, nil
 }

@@ -42,7 +42,7 @@ func (c *runCmd) Run(a *app) error {
 		return err
 	}
 	defer cleanup()
-	result, err := a.execute(spec, &execution{outputFlags: &c.outputFlags, noun: "record"})
+	result, err := a.execute(spec, &execution{outputFlags: &c.outputFlags, clocks: true, noun: "record"})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,8 @@
 package coordinator
 
 import (
+	"time"
+
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/placement"
 )
@@ -22,9 +24,10 @@ type task struct {
 	split  job.Split // of a map task
 	part   int       // of a reduce task
 	state  state
-	try    int    // attempts begun
-	node   string // of the attempt leased or committed
-	result Result // of the committed attempt
+	since  time.Time // it waits for a slot
+	try    int       // attempts begun
+	node   string    // of the attempt leased or committed
+	result Result    // of the committed attempt
 
 	failures int            // attempts that failed or whose runners died
 	refusals int            // attempts that runners said cannot succeed

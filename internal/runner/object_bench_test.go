@@ -23,7 +23,10 @@ import (
 )
 
 // mailSize is the size of the mails of BenchmarkObject, in bytes.
-const mailSize = 4096
+const (
+	mailSize  = 4096
+	slabMails = 512 << 10 / mailSize // as the agent fills a slab
+)
 
 // One operation is one mail of 4 KB, searched for a pattern line by line, on one core: by a native program in the jail that keeps its
 // process for a split or has one for each mail, and by the same function in a loop. Of a split the mails of one slab are timed as one,
@@ -56,7 +59,7 @@ func BenchmarkObject(b *testing.B) {
 func benchMails() [][]byte {
 	g := mailgen.New(1, &mailgen.Options{Mean: 2 * mailSize})
 	var mails [][]byte
-	for i := 0; len(mails) < 1000; i++ {
+	for i := 0; len(mails) < Slabs*slabMails; i++ {
 		if _, m := g.Mail(i); len(m) >= mailSize {
 			mails = append(mails, m[:mailSize])
 		}
@@ -175,33 +178,38 @@ func benchNative(b *testing.B, isolation job.Isolation, mails [][]byte) {
 	}
 	batch := 1
 	if isolation == job.IsolateSplit {
-		batch = 512 << 10 / mailSize // as the agent fills a slab
+		batch = slabMails
+	}
+	slabs := uint32(Slabs)
+	if batch == 1 {
+		slabs = 1
+	}
+	// Mails lie in the slabs from the start, as those of the loop lie in memory.
+	size := 0
+	for slab := range slabs {
+		size = 0
+		for n := range batch {
+			i := int(slab)*batch + n
+			p := Piece{Index: uint32(i), Size: mailSize, Key: fmt.Sprintf("2026/01/%06d.eml", i), ETag: "e", First: true, Last: true}
+			copy(p.Put(r.mem.Slab(int(slab))[size:], mailSize), mails[i])
+			size += p.HeadSize() + mailSize
+		}
 	}
 	var took []time.Duration
 	sent := 0
 	fill := func(slab uint32) int {
-		n, size := 0, 0
-		for ; n < batch && sent < b.N; n++ {
-			mail := mails[sent%len(mails)]
-			p := Piece{Index: uint32(sent % 4096), Size: mailSize, Key: fmt.Sprintf("2026/01/%06d.eml", sent), ETag: "e", First: true, Last: true}
-			copy(p.Put(r.mem.Slab(int(slab))[size:], len(mail)), mail)
-			size += p.HeadSize() + len(mail)
-			sent++
-		}
+		n := min(batch, b.N-sent)
 		if n > 0 {
-			if err := r.conn.SendUints(KindBatch, slab, uint32(size)); err != nil {
+			if err := r.conn.SendUints(KindBatch, slab, uint32(size/batch*n)); err != nil {
 				b.Fatal(err)
 			}
 		}
+		sent += n
 		return n
 	}
 	b.SetBytes(mailSize)
 	b.ResetTimer()
 	var pending []int // objects of the slabs under way
-	slabs := uint32(2)
-	if batch == 1 {
-		slabs = 1
-	}
 	last := time.Now()
 	for slab := range slabs {
 		pending = append(pending, fill(slab))
