@@ -208,7 +208,8 @@ func (m *Machine) reported(e Reported) []Effect {
 		t, why = m.current(c.Attempt, c.Node)
 	}
 	if why != "" {
-		if t := m.tasks[c.Attempt.Task]; t != nil && t.state == committed {
+		if t := m.tasks[c.Attempt.Task]; t != nil && t.state == committed && !slices.Contains(t.beaten, c.Attempt.Try) {
+			t.beaten = append(t.beaten, c.Attempt.Try)
 			m.beaten++
 		}
 		return append(effects, Judge{e.Ticket, Verdict{Reason: why}}, Discard{c.Result.handles()})

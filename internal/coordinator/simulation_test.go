@@ -33,7 +33,8 @@ type world struct {
 	counts  map[job.TaskID]Result
 	thrown  map[string]bool
 	waiting map[Ticket]string
-	beaten  int64
+	tries   map[job.TaskID]int // the attempts that count
+	beaten  map[job.AttemptID]bool
 	end     Effect
 	err     error
 }
@@ -44,6 +45,7 @@ func simulate(seed uint64) error {
 	w := &world{
 		r: r, now: start, held: map[string][]Lease{}, inc: map[string]uint64{},
 		counts: map[job.TaskID]Result{}, thrown: map[string]bool{}, waiting: map[Ticket]string{},
+		tries: map[job.TaskID]int{}, beaten: map[job.AttemptID]bool{},
 		m: New(Config{Job: "j", Epoch: 3, Reducers: reducers, Tolerates: func(int64, int64) bool { return true }, Patience: time.Second}),
 	}
 	nodes := []string{"a", "b", "c"}
@@ -162,16 +164,21 @@ func (w *world) step(e Event) {
 		case Append:
 			if id := f.Record.Lost; id != "" {
 				delete(w.counts, id)
+				delete(w.tries, id)
 			}
 			if c := f.Record.Committed; c != nil {
 				if _, ok := w.counts[c.Attempt.Task]; ok {
 					w.err = fmt.Errorf("%s commits a second time", c.Attempt.Task)
 				}
 				w.counts[c.Attempt.Task] = c.Result
+				w.tries[c.Attempt.Task] = c.Attempt.Try
 			}
 		case Judge:
-			if e, ok := e.(Reported); ok && !f.Verdict.Accepted && w.counts[e.Commit.Attempt.Task].Part != nil {
-				w.beaten++
+			if e, ok := e.(Reported); ok && !f.Verdict.Accepted {
+				a := e.Commit.Attempt
+				if by, ok := w.tries[a.Task]; ok && by != a.Try {
+					w.beaten[a] = true
+				}
 			}
 		case Discard:
 			for _, h := range f.Handles {
@@ -222,7 +229,7 @@ func (w *world) check(maps, reducers int) error {
 		objects += r.Counters.Objects
 		add(&sum, &want.Counters)
 	}
-	sum.Attempts, sum.Retries, sum.Beaten = o.Counters.Attempts, o.Counters.Retries, w.beaten
+	sum.Attempts, sum.Retries, sum.Beaten = o.Counters.Attempts, o.Counters.Retries, int64(len(w.beaten))
 	if !reflect.DeepEqual(o.Counters, sum) {
 		return fmt.Errorf("counters are %+v, the sum of what committed attempts reported is %+v", o.Counters, sum)
 	}

@@ -29,6 +29,7 @@ type task struct {
 	node   string    // of the attempt leased or committed
 	result Result    // of the committed attempt
 
+	beaten   []int          // attempts that were done after another had committed
 	failures int            // attempts that failed or whose runners died
 	refusals int            // attempts that runners said cannot succeed
 	deaths   map[int]int    // by object: runners that died while it was in flight
