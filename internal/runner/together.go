@@ -104,9 +104,6 @@ func (t *together) end(err error) {
 		err = t.replies.Close()
 	}
 	open := t.sent - t.done
-	if open == 0 && t.lied && t.failed == nil {
-		t.failed = err // who knows which of its answers were for what
-	}
 	if open == 0 && t.fresh && t.failed == nil { // it wanted no object, or could not be started
 		t.sent, open = t.sent+1, 1
 		if err == nil {
@@ -201,10 +198,10 @@ func (t *together) read(p []byte) (int, error) {
 
 // may reports whether an object can be given now; patient says that the feed may be waited for.
 func (t *together) may(patient bool) bool {
-	if t.done == t.sent && patient {
+	if t.done == t.sent && patient && !t.lied {
 		t.fill()
 	}
-	return t.failed == nil && t.sent < len(t.objects) && t.sent-t.done < t.ahead && t.objects[t.sent].bad == nil
+	return t.failed == nil && !t.lied && t.sent < len(t.objects) && t.sent-t.done < t.ahead && t.objects[t.sent].bad == nil
 }
 
 // give begins to give the next object, and returns how much of p that took.
@@ -254,7 +251,9 @@ func (t *together) write(p []byte) (int, error) {
 	defer t.mu.Unlock()
 	before := t.done
 	n, err := t.replies.Write(p)
-	t.lied = err != nil
+	if t.lied = err != nil; t.lied && t.sent == t.done && t.failed == nil {
+		t.failed = err // it answered for what it was not given: who knows what its other answers were for
+	}
 	if t.failed != nil {
 		err = t.failed
 	}
