@@ -195,10 +195,10 @@ func add(sum, c *job.Counters) {
 	s, v := reflect.ValueOf(sum).Elem(), reflect.ValueOf(c).Elem()
 	for i := range s.NumField() {
 		f := s.Field(i)
-		switch name := s.Type().Field(i).Name; {
-		case name == "PeakMemory":
+		switch s.Type().Field(i).Name {
+		case "PeakMemory":
 			f.SetInt(max(f.Int(), v.Field(i).Int()))
-		case name == "User":
+		case "User":
 			for k, n := range c.User {
 				sum.User[k] += n
 			}

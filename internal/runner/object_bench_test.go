@@ -52,7 +52,6 @@ func BenchmarkObject(b *testing.B) {
 			if err := invoices.Lines(obj, func(string) { found++ }); err != nil {
 				b.Fatal(err)
 			}
-			took = append(took, time.Since(began))
 		}
 		if b.N > len(mails) && found == 0 {
 			b.Fatal("no mail names an invoice")
