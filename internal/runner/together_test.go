@@ -202,6 +202,8 @@ func TestTogetherKeepsItsInstance(t *testing.T) {
 				t.Errorf("%s: got %q, %+v", engine, h.text, h.done)
 			}
 		}
+		a.conn.Hang()
+		<-a.done
 		if g.starts != 2 || g.stale != 2*119 {
 			t.Errorf("%s: %d instances for 2 splits, %d objects were not the first of theirs", engine, g.starts, g.stale)
 		}
