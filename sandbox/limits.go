@@ -13,6 +13,7 @@ const (
 	defaultCPU    = 60 * time.Second
 	defaultOutput = 256 << 20
 	defaultLog    = 64 << 10
+	defaultLines  = 1000
 )
 
 func (l Limits) withDefaults() Limits {
@@ -30,6 +31,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Log <= 0 {
 		l.Log = defaultLog
+	}
+	if l.LogLines <= 0 {
+		l.LogLines = defaultLines
 	}
 	return l
 }

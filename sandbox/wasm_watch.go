@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A watch stops a guest's run when it has taken too long, or its context ends. There is one for all runs of a guest: a
@@ -125,11 +123,4 @@ func (w *watch) close() {
 	if w.timer != nil {
 		w.timer.Stop()
 	}
-}
-
-// readClock reads a clock of CPU time.
-func readClock(clock int32) (time.Duration, error) {
-	var ts unix.Timespec
-	err := unix.ClockGettime(clock, &ts)
-	return time.Duration(ts.Nano()), err
 }

@@ -129,7 +129,7 @@ func TestAttacks(t *testing.T) {
 			t.Setenv("SECRET", "nobody reads this")
 			args := func(in, out string) []string {
 				return []string{"run", program, "-r", "2", "--tolerate", "all", "--slots", "1", "-i", filepath.Join(dir, in), "-o", filepath.Join(dir, out),
-					"--limit-wall", "700ms", "--limit-memory", "64MiB", "--limit-output", "1MiB"}
+					"--limit-wall", "2s", "--limit-memory", "64MiB", "--limit-output", "1MiB"}
 			}
 			calm := runAs(t, c.uid, args("good", "calm")...)
 			if calm.code != 0 {

@@ -144,7 +144,8 @@ func (t *try) result(ctx context.Context, d *runner.Done) (*coordinator.Result, 
 	r := &coordinator.Result{Counters: job.Counters{
 		Objects: d.Objects + t.unread + int64(len(t.lease.Skip)),
 		Bytes:   d.Bytes, Emitted: d.Emitted, Output: d.Output, User: d.User,
-		CPU: time.Duration(d.CPUUser + d.CPUSystem), PeakMemory: max(d.Peak, d.GuestPeak),
+		Queue: t.lease.Queued, Run: time.Since(t.began), CPU: time.Duration(d.CPUUser + d.CPUSystem), PeakMemory: max(d.Peak, d.GuestPeak),
+		Reads: d.Reads, ReadBytes: d.ReadBytes, Writes: d.Writes, WriteBytes: d.WriteBytes, LogLines: d.LogLines, LogDropped: d.LogDropped,
 	}}
 	for i, reason := range t.lease.Skip {
 		t.fail(i, reason)

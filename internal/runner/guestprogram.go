@@ -27,19 +27,30 @@ func (g *guestProgram) close() error { return g.guest.Close() }
 
 // run runs the guest once. Name seeds what is random in it, so that the same object always meets the same chance.
 func (g *guestProgram) run(ctx context.Context, name string, args, env []string, in io.Reader, out io.Writer) (sandbox.Report, error) {
+	r := g.newRun(name, args, env)
+	r.Stdin, r.Stdout = in, out
+	return g.guest.Run(ctx, r)
+}
+
+// newRun returns a run without streams.
+func (g *guestProgram) newRun(name string, args, env []string) *sandbox.Run {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, name)
-	return g.guest.Run(ctx, &sandbox.Run{
+	l := &g.limits
+	return &sandbox.Run{
 		Args: args, Env: env, Seed: g.seed ^ h.Sum64(),
-		Streams: sandbox.Streams{Stdin: in, Stdout: out},
-		Limits:  sandbox.Limits{Memory: g.limits.Memory, Wall: g.limits.Wall, CPU: g.limits.CPU, Output: g.limits.Output},
-	})
+		Limits: sandbox.Limits{
+			Memory: l.Memory, Wall: l.Wall, CPU: l.CPU, Output: l.Output,
+			Reads: l.Reads, ReadBytes: l.ReadBytes, Writes: l.Writes, Log: l.Log, LogLines: l.LogLines,
+		},
+	}
 }
 
 func usageOf(r *sandbox.Report) usage {
 	return usage{
 		user: r.User, system: r.System, wall: r.Wall, peak: r.PeakMemory,
 		reads: r.Reads, readBytes: r.ReadBytes, writes: r.Writes, writeBytes: r.WriteBytes,
+		logLines: r.LogLines, logDropped: r.LogDropped,
 	}
 }
 

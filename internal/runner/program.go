@@ -3,6 +3,7 @@ package runner
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -38,6 +39,9 @@ func load(ctx context.Context, h *Hello, code *os.File, inProcess *job.Job) (pro
 		return newProcess(inProcess)
 	}
 	if h.Engine == job.Builtin {
+		if h.Isolation == job.IsolateSplit {
+			return nil, errors.New("--isolation split: builtin programs have no instances to share")
+		}
 		return newBuiltin(h)
 	}
 	if code == nil {
@@ -62,6 +66,10 @@ func load(ctx context.Context, h *Hello, code *os.File, inProcess *job.Job) (pro
 	e := guestProgram{guest: g, limits: h.Limits, seed: h.Seed}
 	if bytes.Contains(b, []byte(guest.ABI)) {
 		return newSDK(ctx, e, h)
+	}
+	if h.Isolation == job.IsolateSplit {
+		return nil, errors.Join(errors.New("--isolation split: only a program of the Go SDK knows where an object ends; "+
+			"commands get a fresh instance for each object"), e.close())
 	}
 	return newCommand(e, h)
 }

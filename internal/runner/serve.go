@@ -180,6 +180,8 @@ func (s *server) account(r *usage) {
 	d.ReadBytes += r.readBytes
 	d.Writes += r.writes
 	d.WriteBytes += r.writeBytes
+	d.LogLines += r.logLines
+	d.LogDropped += r.logDropped
 }
 
 // A usage is what one run of a guest used.
@@ -187,4 +189,5 @@ type usage struct {
 	user, system, wall                   time.Duration
 	peak                                 int64
 	reads, readBytes, writes, writeBytes int64
+	logLines, logDropped                 int64
 }

@@ -25,7 +25,8 @@ params: {pattern: 'a|b', env: "${SECRET}"}
 reducers: 8
 reducer: sum
 format: jsonl
-limits: {memory: 64MiB, wall: 30s, cpu: 1m30s, output: 4096, records: 1000, shuffle: 1GB}
+limits: {memory: 64MiB, wall: 30s, cpu: 1m30s, output: 4096, records: 1000, reads: 5, read_bytes: 1MiB, writes: 6, log: 10KB, log_lines: 7, shuffle: 1GB}
+isolation: split
 tolerate: 0.5%
 slots: 2
 limit: 10
@@ -56,13 +57,14 @@ func TestParse(t *testing.T) {
 		Reducer:       "sum",
 		Format:        job.JSONL,
 		Limits: job.Limits{Memory: 64 << 20, Wall: 30 * time.Second, CPU: 90 * time.Second,
-			Output: 4096, Records: 1000, Shuffle: 1e9},
-		Tolerate: "0.5%",
-		Slots:    2,
-		Limit:    10,
-		OKExit:   []int{0, 1},
-		Insecure: []string{"cgroup"},
-		Store:    job.Store{NoSignRequest: true, Endpoint: "https://s3.example.com:9000", Region: "eu"},
+			Output: 4096, Records: 1000, Reads: 5, ReadBytes: 1 << 20, Writes: 6, Log: 10e3, LogLines: 7, Shuffle: 1e9},
+		Isolation: job.IsolateSplit,
+		Tolerate:  "0.5%",
+		Slots:     2,
+		Limit:     10,
+		OKExit:    []int{0, 1},
+		Insecure:  []string{"cgroup"},
+		Store:     job.Store{NoSignRequest: true, Endpoint: "https://s3.example.com:9000", Region: "eu"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -161,6 +163,7 @@ func TestParseErrors(t *testing.T) {
 		{"negative tolerance", "tolerate: -1", `job.yaml:1:11: tolerate: "-1" is neither a number of objects, a percentage nor all`},
 		{"engine", "program: {engine: java}", `job.yaml:1:19: program.engine: "java" is none of builtin, wasm, native`},
 		{"format", "format: csv", `job.yaml:1:9: format: "csv" is none of text, jsonl`},
+		{"isolation", "isolation: thread", `job.yaml:1:12: isolation: "thread" is none of object, split`},
 		{"reducer", "reducer: avg", `job.yaml:1:10: reducer: "avg" is none of sum, sum:float64, count, min, max, mean, identity`},
 		{"digest", "program: {digest: abc}", "job.yaml:1:19: program.digest: not a SHA-256 in lower case hexadecimal"},
 		{"path of a builtin", "program: {engine: builtin, path: x}", "job.yaml:1:34: program.path: a builtin has none"},

@@ -36,7 +36,10 @@ func main() {
 	}, reducer.Sum[int64]()))
 }
 
-var held [][]byte
+var (
+	held  [][]byte
+	calls int
+)
 
 // misbehave does what the first word says.
 func misbehave(words []string, stdout io.Writer, emit func(string, int64)) error {
@@ -61,6 +64,12 @@ func misbehave(words []string, stdout io.Writer, emit func(string, int64)) error
 		for {
 			emit("flood", 1)
 		}
+	case "tally":
+		if calls++; calls == 1 {
+			emit("first", 1)
+		}
+	case "many": // answers for objects that it was not given
+		_, _ = io.WriteString(stdout, strings.Repeat("K\x00", 100))
 	case "garbage":
 		_, _ = stdout.Write([]byte(strings.Repeat("\xff", 100)))
 	case "negative": // a record whose key has a negative length
