@@ -40,14 +40,11 @@ func BenchmarkJobStart(b *testing.B) {
 		b.Fatal(err)
 	}
 	spec := &job.Spec{Inputs: []string{"mem:in/mail/"}, Program: job.Program{Engine: job.Wasm, Name: "lines", Path: module}, Slots: 1}
+	kept := openCache(b) // as a process that runs job after job has one
 	start := func(b *testing.B, warm bool) time.Duration {
-		dir := filepath.Join(b.TempDir(), "cold")
-		if warm {
-			dir = module + ".cache"
-		}
-		cache, err := codecache.Open(dir)
-		if err != nil {
-			b.Fatal(err)
+		cache := kept
+		if !warm {
+			cache = openCache(b)
 		}
 		pool := local.NewPool(spec)
 		defer func() {
@@ -61,7 +58,7 @@ func BenchmarkJobStart(b *testing.B) {
 		}
 		var out firstWrite
 		began := time.Now()
-		_, err = local.Run(b.Context(), spec, &local.Options{
+		_, err := local.Run(b.Context(), spec, &local.Options{
 			Schemes: store.Schemes{"mem": m.Opener()}, Stdout: &out, Pool: pool, Cache: cache,
 		})
 		if err != nil {
@@ -82,6 +79,19 @@ func BenchmarkJobStart(b *testing.B) {
 			percentiles(b, took)
 		})
 	}
+}
+
+func openCache(b *testing.B) *codecache.Cache {
+	c, err := codecache.Open(filepath.Join(b.TempDir(), "cache"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return c
 }
 
 func percentiles(b *testing.B, took []time.Duration) {

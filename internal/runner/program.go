@@ -9,6 +9,8 @@ import (
 	"iter"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/millrace/millrace/internal/guest"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/mapper"
@@ -47,16 +49,18 @@ func load(ctx context.Context, h *Hello, code *os.File, inProcess *job.Job) (pro
 	if code == nil {
 		return nil, fmt.Errorf("%w: program without code", ErrProtocol)
 	}
-	b, err := readCode(code)
-	if err != nil {
-		return nil, err
-	}
+	var b []byte
 	var g sandbox.Guest
+	var err error
 	switch h.Engine {
 	case job.Wasm:
-		g, err = sandbox.OpenCompiled(ctx, b)
+		if b, err = mapCode(code); err == nil {
+			g, err = sandbox.OpenCompiled(ctx, b)
+		}
 	case job.Native:
-		g, err = sandbox.OpenNative(b, nil)
+		if b, err = readCode(code); err == nil {
+			g, err = sandbox.OpenNative(b, nil)
+		}
 	default:
 		return nil, fmt.Errorf("%w: engine %q", ErrProtocol, h.Engine)
 	}
@@ -72,6 +76,18 @@ func load(ctx context.Context, h *Hello, code *os.File, inProcess *job.Job) (pro
 			"commands get a fresh instance for each object"), e.close())
 	}
 	return newCommand(e, h)
+}
+
+// mapCode maps what [Compile] returned, for as long as the process lives.
+func mapCode(f *os.File) ([]byte, error) {
+	if err := checkSealed(f); err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_POPULATE)
 }
 
 func readCode(f *os.File) ([]byte, error) {
