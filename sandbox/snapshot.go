@@ -12,6 +12,7 @@ import (
 type snapshot struct {
 	host   hostState
 	state  []uint64 // values of the mutable globals
+	size   uint64   // of the memory
 	asked  uint64   // of the memory plan
 	pages  *pages
 	stacks []stack // at least one for the next run; the last is used first
@@ -43,7 +44,7 @@ func (x *instance) take() (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{host: x.guest.host.hostState, asked: x.memory.asked, pages: p, stacks: stacks}
+	s := &snapshot{host: x.guest.host.hostState, size: x.memory.size, asked: x.memory.asked, pages: p, stacks: stacks}
 	for _, g := range x.state {
 		s.state = append(s.state, g.Get())
 	}
@@ -67,17 +68,17 @@ func (s *snapshot) replenish(engine experimental.Snapshotter, depth int) {
 // restore brings everything back but the stack, on which the next call goes on. It reports whether it could.
 func (s *snapshot) restore(x *instance) bool {
 	m := x.memory
-	if size := uint64(len(s.pages.image)); m.size != size {
+	if m.size != s.size {
 		// The engine takes over whatever the allocator returns: here, less than there was.
-		m.resize = size
+		m.resize = s.size
 		x.module.Memory().Grow(1)
 		m.resize = 0
-		if m.size != size {
+		if m.size != s.size {
 			return false // it had grown to its maximum
 		}
 	}
+	s.pages.restore(m.peak)
 	m.peak, m.asked = m.size, s.asked
-	s.pages.restore()
 	for i, v := range s.state {
 		x.state[i].Set(v)
 	}

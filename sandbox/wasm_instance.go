@@ -141,6 +141,7 @@ func (x *instance) point(p point) {
 	case x.resume != nil: // the call is that which took the snapshot, on a stack that was restored
 		x.resume = nil
 		x.snapshot.replenish(x.engine, x.depth)
+		x.snapshot.pages.begin()
 		return
 	case x.snapshot != nil || x.unfit || x.guest.code.fixed != "":
 		return

@@ -44,6 +44,9 @@ func (g *wasmGuest) Run(ctx context.Context, r *Run) (Report, error) {
 	report.System = end.system - usage.system
 	report.PeakMemory = int64(x.memory.peak)
 	asked := x.memory.asked
+	if x.snapshot != nil {
+		x.snapshot.pages.end(end.faults)
+	}
 	g.keep(x, cause == nil && err == nil)
 	if cause == nil {
 		cause = g.host.failed
