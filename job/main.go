@@ -52,6 +52,7 @@ func (j *Job) serve(mode guest.Mode, stdin io.Reader, stdout io.Writer) error {
 
 func (j *Job) serveMap(stdin io.Reader, stdout io.Writer) error {
 	in, out := guest.NewObjects(stdin), guest.NewAnswers(stdout)
+	warm()
 	for {
 		m, err := in.Next()
 		if err == io.EOF {

@@ -1,8 +1,8 @@
 package sandbox
 
 import (
-	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -16,29 +16,21 @@ func TestDbg(t *testing.T) {
 			run = mapCommand
 		}
 		hist := map[int64]int{}
-		for i := range 4000 {
+		var ds []time.Duration
+		for i := range 8000 {
 			b := time.Now()
 			run(g, "x", bodies[i%1000])
 			d := time.Since(b)
-			x := g.instance
-			p := x.snapshot.pages
+			ds = append(ds, d)
+			p := g.instance.snapshot.pages
 			hist[p.faults]++
-			if i < 5 || i > 100 && i < 110 {
-				var cold []int
-				for _, s := range p.cold() {
-					for k := s.from; k < s.to; k++ {
-						if !bytes.Equal(p.memory.reserved[k*4096:k*4096+4096], p.image[k*4096:k*4096+4096]) {
-							cold = append(cold, k)
-						}
-					}
-				}
-				fmt.Println(name, i, d, "faults", p.faults, "hot", p.hot, len(p.spans), "cold dirty", len(cold), x.memory.peak, len(p.image), "wild", p.wild)
-			}
-			if i == 1000 || i == 3999 {
-				fmt.Println(hist)
+			if i%1000 == 999 {
+				slices.Sort(ds)
+				fmt.Println(name, i, "p50", ds[len(ds)/2], "p90", ds[len(ds)*9/10], "p99", ds[len(ds)*99/100], hist, "hot", p.hot, len(p.spans), "wild", p.wild, "probes", p.probes)
 				clear(hist)
+				ds = ds[:0]
 			}
 		}
-		fmt.Println(g.instance.snapshot.pages.hot, g.instance.snapshot.pages.spans)
+		fmt.Println(g.instance.snapshot.pages.spans)
 	}
 }

@@ -20,39 +20,34 @@ import (
 type pages struct {
 	memory *memoryPlan
 	image  []byte // of the file: read only; some pages more than the snapshot's memory, for it to grow into
-	state  []byte // of each page: bits
+	isHot  []bool // of each page
 	spans  []span // of hot pages
 	hot    int    // pages in them
 
+	reach  int   // pages that the memory had in the run
 	base   int64 // faults of the thread before the run
 	faults int64 // in the run; -1: unknown
 	runs   int
 	sparse bool // the image is too large to be searched and mapped in whole
 	wild   int  // how often the search did not help lately
 
-	unexplained int // runs in which it did not, one after the other
-	probes      int
+	probes int
+	next   int // run before which there is no other
 }
 
 // A span is a range of pages.
 type span struct{ from, to int }
 
-// Bits of a page's state.
-const (
-	isHot  = 1 << iota
-	isSeen // changed in a run that was looked at, since the last review
-)
-
 const (
 	headroom  = 1 << 20  // bytes that the memory can grow at least without leaving the image
 	chunk     = 4 << 20  // the image is a multiple of it: Go's heap grows by so much
 	maxSearch = 16 << 20 // bytes of an image that is searched and mapped in whole
-	maxHot    = 512      // pages
+	maxHot    = 256      // pages
 	hotGap    = 2        // pages between two hot ones that are hot as well
 	fewFaults = 64       // that a search may explain
-	lookEvery = 32       // runs, to see which hot pages change
-	reviewAt  = 2048     // runs, to drop those that did not
-	maxWild   = 16       // searches without success, until there are none for a while
+	noise     = 3        // faults that may well be those of our own heap, while it is new
+	respite   = 2048     // runs
+	maxWild   = 64       // searches without success, until there are none for a while
 	eagerly   = 4        // runs that are searched in any case
 )
 
@@ -92,7 +87,7 @@ func newPages(m *memoryPlan) (_ *pages, err error) {
 		return nil, err
 	}
 	m.usable = max(m.usable, uint64(size))
-	p.state = make([]byte, size/pageSize)
+	p.isHot = make([]bool, size/pageSize)
 	return p, nil
 }
 
@@ -126,34 +121,30 @@ func (p *pages) restore(peak uint64) {
 	if beyond := uint64(len(p.image)); peak > beyond {
 		_ = unix.Madvise(p.memory.reserved[beyond:peak], unix.MADV_DONTNEED)
 	}
+	p.reach = int(min(peak, uint64(len(p.image)))) / pageSize
 	p.runs++
-	if p.runs%lookEvery == 0 {
-		p.look()
-	}
 	for _, s := range p.spans {
 		p.copyBack(s)
 	}
 	switch {
 	case p.faults == 0:
 		p.wild = max(p.wild-1, 0)
-		if p.runs%reviewAt == 0 {
-			p.review()
-		}
-		p.unexplained = 0
 	case p.sparse || p.wild >= maxWild:
 		if p.runs <= eagerly || p.runs&(p.runs-1) == 0 { // ever more seldom
 			p.search()
 		}
 		p.drop()
-		if p.runs%reviewAt == 0 {
+		if p.runs%respite == 0 {
 			p.wild = 0
 		}
 	case p.faults > 0 && p.faults <= fewFaults && p.search() == p.faults:
 		p.wild = max(p.wild-1, 0)
 	default:
-		p.wild++
-		if p.unexplained++; p.unexplained > p.probes {
-			p.unexplained = 0
+		if p.faults > noise {
+			p.wild++
+		}
+		if p.runs >= p.next {
+			p.next = p.runs + 1<<p.probes
 			p.probes++
 			p.probe()
 		}
@@ -174,7 +165,7 @@ func (p *pages) changed(i int) bool {
 
 // search looks for pages that are not hot and have changed, brings them back and makes them hot. It returns their number.
 func (p *pages) search() (found int64) {
-	for _, s := range p.cold() {
+	for s := range p.cold {
 		for i := s.from; i < s.to; i++ {
 			if !p.changed(i) {
 				continue
@@ -182,7 +173,7 @@ func (p *pages) search() (found int64) {
 			found++
 			if p.hot < maxHot {
 				p.copyBack(span{i, i + 1})
-				p.state[i] |= isHot | isSeen
+				p.isHot[i] = true
 				p.hot++
 			} else {
 				found = -1 << 32 // there are other copies
@@ -199,14 +190,14 @@ func (p *pages) search() (found int64) {
 // fault, there is a copy. It leaves a copy of every page behind.
 func (p *pages) probe() {
 	before := threadUsage().faults
-	for _, s := range p.cold() {
+	for s := range p.cold {
 		for i := s.from; i < s.to && p.hot < maxHot; i++ {
 			b := &p.memory.reserved[i*pageSize]
 			*b = p.image[i*pageSize]
 			after := threadUsage().faults
 			if after == before {
 				p.copyBack(span{i, i + 1})
-				p.state[i] |= isHot | isSeen
+				p.isHot[i] = true
 				p.hot++
 			}
 			before = after
@@ -218,14 +209,14 @@ func (p *pages) probe() {
 // gather makes spans of the hot pages, and hot pages of small gaps between them.
 func (p *pages) gather() {
 	p.spans, p.hot = p.spans[:0], 0
-	for i, state := range p.state {
-		if state&isHot == 0 {
+	for i, hot := range p.isHot {
+		if !hot {
 			continue
 		}
 		last := len(p.spans) - 1
 		if last >= 0 && i-p.spans[last].to <= hotGap {
 			for gap := p.spans[last].to; gap < i; gap++ {
-				p.state[gap] |= isHot
+				p.isHot[gap] = true
 				p.copyBack(span{gap, gap + 1})
 			}
 			p.spans[last].to = i + 1
@@ -238,48 +229,23 @@ func (p *pages) gather() {
 	}
 }
 
-// look notes which hot pages have changed.
-func (p *pages) look() {
-	for _, s := range p.spans {
-		for i := s.from; i < s.to; i++ {
-			if p.state[i]&isSeen == 0 && p.changed(i) {
-				p.state[i] |= isSeen
-			}
-		}
-	}
-}
-
-// review lets go of hot pages that were not seen to change since the last time.
-func (p *pages) review() {
-	for i, state := range p.state {
-		p.state[i] = 0
-		if state&isSeen != 0 {
-			p.state[i] = isHot
-		}
-	}
-	p.gather()
-	p.drop()
-	p.populate()
-}
-
-// cold returns the pages that are not hot.
-func (p *pages) cold() (cold []span) {
+// cold yields the pages that are not hot, as far as the run could reach.
+func (p *pages) cold(yield func(span) bool) {
 	at := 0
 	for _, s := range p.spans {
-		if s.from > at {
-			cold = append(cold, span{at, s.from})
+		if s.from = min(s.from, p.reach); s.from > at && !yield(span{at, s.from}) {
+			return
 		}
 		at = s.to
 	}
-	if at < len(p.state) {
-		cold = append(cold, span{at, len(p.state)})
+	if at < p.reach {
+		yield(span{at, p.reach})
 	}
-	return cold
 }
 
 // drop drops the copies of all pages that are not hot.
 func (p *pages) drop() {
-	for _, s := range p.cold() {
+	for s := range p.cold {
 		if err := unix.Madvise(p.memory.reserved[s.from*pageSize:s.to*pageSize], unix.MADV_DONTNEED); err != nil {
 			p.copyBack(s) // so it is there, for sure
 		}
@@ -288,11 +254,8 @@ func (p *pages) drop() {
 
 // populate maps the pages that are not hot, for they would fault when they are read.
 func (p *pages) populate() {
-	end := (int(p.memory.size) + headroom) / pageSize
-	for _, s := range p.cold() {
-		if s.to = min(s.to, end); s.from < s.to {
-			_ = unix.Madvise(p.memory.reserved[s.from*pageSize:s.to*pageSize], unix.MADV_POPULATE_READ) // older kernels do not have it
-		}
+	for s := range p.cold {
+		_ = unix.Madvise(p.memory.reserved[s.from*pageSize:s.to*pageSize], unix.MADV_POPULATE_READ) // older kernels do not have it
 	}
 }
 

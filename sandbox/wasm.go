@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/experimental"
@@ -77,7 +79,23 @@ func OpenWasm(ctx context.Context, code []byte, opts *WasmOptions) (Guest, error
 		}
 		return nil, fmt.Errorf("%w: %s", ErrModule, firstLine(err.Error()))
 	}
+	settleHeap()
 	return g, nil
+}
+
+// settleHeap gives back what the compiler has used, and has what the heap will use faulted in: page faults of our own, and giving back memory in the
+// background, would disturb the runs (see pages).
+func settleHeap() {
+	debug.FreeOSMemory()
+	sample := []metrics.Sample{{Name: "/gc/heap/goal:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	const piece = 12 << 10
+	for left := int64(sample[0].Value.Uint64()) - int64(sample[1].Value.Uint64()); left > 0; left -= piece {
+		b := make([]byte, piece)
+		for i := 0; i < piece; i += pageSize {
+			b[i] = 1
+		}
+	}
 }
 
 // compile turns a panic of the compiler into an error: the module may be hostile, and what it breaks is only its own process.
