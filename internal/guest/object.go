@@ -89,26 +89,28 @@ type objectStream struct {
 	small   [headerLen + 512]byte
 }
 
+// Read gives as much as p holds of what needs no waiting, so that a small object that is in memory is read at once.
 func (s *objectStream) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	for {
-		for i := range s.pending {
-			if len(s.pending[i]) > 0 {
-				n := copy(p, s.pending[i])
-				s.pending[i] = s.pending[i][n:]
-				return n, nil
-			}
+	total := 0
+	for total < len(p) {
+		if n := s.take(p[total:]); n > 0 {
+			total += n
+			continue
 		}
 		switch {
-		case s.err != nil:
-			return 0, s.err
-		case s.body == nil && s.end:
-			return 0, io.EOF
+		case s.err != nil, s.body == nil && s.end:
+			if total == 0 && s.err == nil {
+				return 0, io.EOF
+			}
+			if total == 0 {
+				return 0, s.err
+			}
+			return total, nil
 		case s.body == nil:
 			s.pending[0] = appendHeader(s.small[:0], kindEnd, 0)
 			s.end = true
+		case total > 0:
+			return total, nil
 		case len(p) >= len(s.small):
 			// The body is read to where the guest wants it, its header put in front.
 			if n := s.frame(p); n > 0 {
@@ -118,6 +120,19 @@ func (s *objectStream) Read(p []byte) (int, error) {
 			s.pending[0] = s.small[:s.frame(s.small[:])]
 		}
 	}
+	return total, nil
+}
+
+// take copies what is pending.
+func (s *objectStream) take(p []byte) int {
+	for i := range s.pending {
+		if len(s.pending[i]) > 0 {
+			n := copy(p, s.pending[i])
+			s.pending[i] = s.pending[i][n:]
+			return n
+		}
+	}
+	return 0
 }
 
 // frame reads some of the body into p behind a header and returns the length of both, 0 if there is no more.
@@ -155,10 +170,8 @@ func (o *Objects) Params() map[string]string { return o.params }
 // Next skips what is left of the current object and returns the next one, valid until Next is called again.
 // It returns io.EOF at the end of the work.
 func (o *Objects) Next() (*Meta, error) {
-	if o.inBody {
-		if _, err := io.Copy(io.Discard, readerFunc(o.Read)); err != nil {
-			return nil, err
-		}
+	if err := o.skip(); err != nil {
+		return nil, err
 	}
 	kind, n, err := readHeader(o.r)
 	if err != nil {
@@ -175,8 +188,8 @@ func (o *Objects) Next() (*Meta, error) {
 	if kind != kindObject || n > maxObject {
 		return nil, protocolError("no object where one must begin")
 	}
-	p := make([]byte, n)
-	if _, err := io.ReadFull(o.r, p); err != nil {
+	p, err := o.piece(n)
+	if err != nil {
 		return nil, noEOF(err)
 	}
 	f := fields{p: p}
@@ -191,8 +204,54 @@ func (o *Objects) Next() (*Meta, error) {
 	return &o.current, nil
 }
 
-// Inline returns all bytes of the current object if they are at most limit and came in one piece, else nil. It is called
-// before the first Read, if at all, and Read still gives the bytes.
+// piece returns the next n bytes; if the buffer can hold them, they are valid until the next read.
+func (o *Objects) piece(n int) ([]byte, error) {
+	if n <= o.r.Size() {
+		p, err := o.r.Peek(n)
+		if err == nil {
+			_, err = o.r.Discard(n)
+		}
+		return p, err
+	}
+	p := make([]byte, n)
+	_, err := io.ReadFull(o.r, p)
+	return p, err
+}
+
+// skip skips what is left of the current object.
+func (o *Objects) skip() error {
+	for o.inBody {
+		if err := o.frame(); err != nil {
+			return err
+		}
+		n, err := o.r.Discard(o.left)
+		if o.left -= n; err != nil {
+			return noEOF(err)
+		}
+	}
+	return nil
+}
+
+// frame sees to it that there are bytes left of a data frame, or none of the object.
+func (o *Objects) frame() error {
+	for o.inBody && o.left == 0 {
+		kind, n, err := readHeader(o.r)
+		switch {
+		case err != nil:
+			return noEOF(err)
+		case kind == kindData:
+			o.left = n
+		case kind == kindEnd && n == 0:
+			o.inBody = false
+		default:
+			return protocolError("no data where an object's bytes must be")
+		}
+	}
+	return nil
+}
+
+// Inline returns all bytes of the current object if they are at most limit and came in one piece, else nil. They are valid until Next is
+// called, and not to be changed. It is called before the first Read, if at all, and nothing is left to be read if it returns bytes.
 func (o *Objects) Inline(limit int) ([]byte, error) {
 	if o.current.Size <= 0 || o.current.Size > int64(limit) {
 		return nil, nil
@@ -204,11 +263,11 @@ func (o *Objects) Inline(limit int) ([]byte, error) {
 	if n := binary.BigEndian.Uint32(head[1:]); head[0] != kindData || int64(n) != o.current.Size {
 		return nil, nil
 	}
-	p := make([]byte, o.current.Size)
-	if _, err := io.ReadFull(readerFunc(o.Read), p); err != nil {
+	if _, err := o.r.Discard(headerLen); err != nil {
 		return nil, noEOF(err)
 	}
-	return p, nil
+	p, err := o.piece(int(o.current.Size))
+	return p, noEOF(err)
 }
 
 // Read reads the current object's bytes.
@@ -216,27 +275,13 @@ func (o *Objects) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	for o.left == 0 {
-		if !o.inBody {
-			return 0, io.EOF
-		}
-		kind, n, err := readHeader(o.r)
-		switch {
-		case err != nil:
-			return 0, noEOF(err)
-		case kind == kindData:
-			o.left = n
-		case kind == kindEnd && n == 0:
-			o.inBody = false
-		default:
-			return 0, protocolError("no data where an object's bytes must be")
-		}
+	if err := o.frame(); err != nil {
+		return 0, err
+	}
+	if !o.inBody {
+		return 0, io.EOF
 	}
 	n, err := o.r.Read(p[:min(len(p), o.left)])
 	o.left -= n
 	return n, noEOF(err)
 }
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

@@ -12,6 +12,10 @@ import (
 	"time"
 )
 
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
 // rough is a Reader that returns p in pieces of all sizes.
 func rough(r io.Reader) io.Reader {
 	n := 0
