@@ -35,10 +35,7 @@ func (g *wasmGuest) Run(ctx context.Context, r *Run) (Report, error) {
 		return Report{}, err
 	}
 	g.watch.start(ctx, x, limits, start)
-	t1 := time.Now()
-	dbgRestore = t1.Sub(start)
 	err = x.call()
-	dbgCall = time.Since(t1)
 	cause := g.watch.stop()
 	end := threadUsage()
 	report := meter.report()
@@ -115,5 +112,3 @@ func (g *wasmGuest) verdict(err error, asked uint64, limits Limits, report *Repo
 func memoryError(asked, limit int64) error {
 	return fmt.Errorf("guest memory %w: asked %s of %s", ErrLimit, byteText(asked), byteText(limit))
 }
-
-var dbgRestore, dbgCall time.Duration
