@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/millrace/millrace/internal/guest"
 )
 
 // A code is the body of a function under construction.
@@ -267,5 +269,26 @@ func TestMailsLikeFresh(t *testing.T) {
 				t.Error("no snapshot was taken, or one too many")
 			}
 		})
+	}
+}
+
+// TestChangingEnvironment gives each run its own, then all runs the same.
+func TestChangingEnvironment(t *testing.T) {
+	bodies, _ := mails(2)
+	g := openMail(t, "regexp", false)
+	for i := range 12 {
+		m := &guest.Meta{Key: "a", Size: int64(len(bodies[0]))}
+		a := answer{}
+		replies := guest.NewReplies(&a, 1, guest.Bounds{})
+		_, err := g.Run(context.Background(), &Run{
+			Env:     append(guest.Env(guest.Map), fmt.Sprint("OBJECT=", i)),
+			Streams: Streams{Stdin: guest.ObjectStream(nil, m, nil, bodies[0]), Stdout: replies},
+		})
+		if err != nil || replies.Close() != nil {
+			t.Fatalf("run %d: %v, %v", i, err, replies.Close())
+		}
+		if x := g.instance; i > maxChanges && (x == nil || x.sawEnv || !g.early) {
+			t.Errorf("run %d: the snapshot is of one environment", i)
+		}
 	}
 }

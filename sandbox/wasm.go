@@ -32,12 +32,23 @@ type wasmGuest struct {
 	host     host
 	watch    watch
 	instance *instance // ready for another run; nil: none
-	early    bool      // arguments or environment change so often that the snapshot is taken before the guest sees them
+	changes  int       // runs in sequence whose arguments or environment were not those of the snapshot
+	early    bool      // that is so often so that a snapshot is taken before the guest sees them
 }
 
 // OpenWasm checks code, a WebAssembly module that is a WASI preview 1 command, and compiles it. Modules that are malformed or
 // beyond our bounds (see checkModule) are refused with ErrModule before the compiler sees them. Compiling ends early when ctx
 // does, but only between functions: the deadline that counts is a kill from outside.
+//
+// Each run begins from fresh state. The first one runs the module from its start, until it is about to learn or do something that is that of
+// one run: to read its input, write, or see randomness that the run's seed decides. There a snapshot is taken, and later runs go
+// on from it: they cannot tell the difference. Not so for modules that change tables or drop data or element segments, have
+// mutable globals of vectors or references or more than 256 of others, or use a megabyte of stack before that point; and not for a run
+// after one that trapped or was stopped, or whose limit of memory is another one. Those begin at the module's start, which takes longer and gives
+// the same.
+//
+// Run.Seed decides all randomness of a guest but for what it draws before it first asks for its arguments, its environment or input
+// (as language runtimes do at their start): this is the same in each run.
 func OpenWasm(ctx context.Context, code []byte, opts *WasmOptions) (Guest, error) {
 	if opts == nil {
 		opts = &WasmOptions{}
