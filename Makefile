@@ -42,3 +42,11 @@ bench: deps ## Measure, with little data.
 .PHONY: bench-main
 bench-main: deps ## Measure what bench/RESULTS.md reports: 200,000 mails, 500 MB of words.
 	SIZE=full $(GO) test -run '^$$' -bench . -benchtime 3x -timeout 4h ./bench
+
+.PHONY: bench-sandbox
+bench-sandbox: deps ## Measure what mapping one object in a sandbox takes.
+	$(GO) test -run '^$$' -bench Object -benchtime 100000x -timeout 30m ./sandbox
+
+.PHONY: soak-sandbox
+soak-sandbox: ## Restore a guest a million times and look for what a run has left behind.
+	SANDBOX_SOAK=1000000 $(GO) test -v -run 'TestCanaries' -timeout 60m ./sandbox
