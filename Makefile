@@ -41,8 +41,9 @@ bench-main: deps ## Measure what bench/RESULTS.md reports: 200,000 mails, 500 MB
 
 .PHONY: bench-sandbox
 bench-sandbox: deps ## Measure what a jail, a job's start and the mapping of one object take.
-	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Object/wasm -benchtime 100000x -timeout 60m ./sandbox
-	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Object -benchtime 100000x -timeout 60m ./internal/runner
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/.*(empty|regexp)' -benchtime 100000x -timeout 60m ./sandbox
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/(native-split|plain)' -benchtime 100000x -timeout 60m ./internal/runner
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/(native-object|wasm-go-fresh)' -benchtime 2000x -timeout 60m ./internal/runner ./sandbox
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'JobStart|Runner|Jail' -benchtime 200x -timeout 60m ./internal/local ./internal/agent ./sandbox
 
 .PHONY: soak-sandbox
