@@ -15,6 +15,8 @@ var (
 	ErrLimit = errors.New("limit")
 	// ErrTrap says that a guest crashed: a trap, a signal.
 	ErrTrap = errors.New("guest crashed")
+	// ErrStack is the ErrTrap of a guest that needs more stack than its engine gives.
+	ErrStack = errors.New("stack overflow")
 	// ErrExit says that a guest ended with an exit code that does not mean success. See [ExitError].
 	ErrExit = errors.New("guest exited")
 	// ErrModule says that a program was refused before it ran: malformed, too large, unknown imports.
