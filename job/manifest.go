@@ -39,11 +39,13 @@ type Counters struct {
 	Objects    int64            `json:"objects"` // mapped, failed ones included
 	Bytes      int64            `json:"bytes"`   // of input read
 	Failed     int64            `json:"failed"`
-	Archived   int64            `json:"archived"`       // listed, not mapped: must be restored first
-	Markers    int64            `json:"markers"`        // listed, not mapped: empty keys that end in "/"
-	Emitted    int64            `json:"emitted"`        // records that mappers emitted
-	Output     int64            `json:"output"`         // records in the parts
-	User       map[string]int64 `json:"user,omitempty"` // what programs counted
+	Archived   int64            `json:"archived"`            // listed, not mapped: must be restored first
+	Markers    int64            `json:"markers"`             // listed, not mapped: empty keys that end in "/"
+	Checked    int64            `json:"checked,omitempty"`   // mapped again to check the program, and came out the same
+	Unchecked  int64            `json:"unchecked,omitempty"` // mapped again, but not comparable: over a time limit, say
+	Emitted    int64            `json:"emitted"`             // records that mappers emitted
+	Output     int64            `json:"output"`              // records in the parts
+	User       map[string]int64 `json:"user,omitempty"`      // what programs counted
 	Attempts   int64            `json:"attempts"`
 	Retries    int64            `json:"retries"`
 	CPU        time.Duration    `json:"cpu_ns"`      // of guests and runners, user and system

@@ -5,9 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"slices"
+
+	"github.com/zeebo/xxh3"
 
 	"github.com/millrace/millrace/internal/guest"
 	"github.com/millrace/millrace/job"
@@ -25,20 +26,22 @@ type guestProgram struct {
 
 func (g *guestProgram) close() error { return g.guest.Close() }
 
-// run runs the guest once. Name seeds what is random in it, so that the same object always meets the same chance.
-func (g *guestProgram) run(ctx context.Context, name string, args, env []string, in io.Reader, out io.Writer) (sandbox.Report, error) {
-	h := fnv.New64a()
-	_, _ = io.WriteString(h, name)
+// run runs the guest once. What is random in it is decided by the job's seed and what the run is for, so that the same object always meets
+// the same chance.
+func (g *guestProgram) run(ctx context.Context, purpose string, args, env []string, in io.Reader, out io.Writer) (sandbox.Report, error) {
 	return g.guest.Run(ctx, &sandbox.Run{
-		Args: args, Env: env, Seed: g.seed ^ h.Sum64(),
+		Args: args, Env: env, Seed: xxh3.HashStringSeed(purpose, g.seed),
 		Streams: sandbox.Streams{Stdin: in, Stdout: out},
 		Limits:  sandbox.Limits{Memory: g.limits.Memory, Wall: g.limits.Wall, CPU: g.limits.CPU, Output: g.limits.Output},
 	})
 }
 
+// mapping is the purpose of a run that maps obj.
+func mapping(obj *mapper.Object) string { return "map " + obj.Key }
+
 func usageOf(r *sandbox.Report) usage {
 	return usage{
-		user: r.User, system: r.System, wall: r.Wall, peak: r.PeakMemory,
+		user: r.User, system: r.System, wall: r.Wall, peak: r.PeakMemory, exit: r.Exit,
 		reads: r.Reads, readBytes: r.ReadBytes, writes: r.Writes, writeBytes: r.WriteBytes,
 	}
 }
@@ -56,7 +59,7 @@ func newSDK(ctx context.Context, g guestProgram, h *Hello) (program, error) {
 		return nil, err
 	}
 	var text bytes.Buffer
-	report, err := g.run(ctx, "", nil, guest.Env(guest.Describe), bytes.NewReader(nil), &text)
+	report, err := g.run(ctx, "describe", nil, guest.Env(guest.Describe), bytes.NewReader(nil), &text)
 	if err != nil {
 		return nil, errors.Join(withLog(err, &report), g.close())
 	}
@@ -75,7 +78,7 @@ func (p *sdkProgram) mapObject(ctx context.Context, obj *mapper.Object, out *sta
 	h := &answers{stage: out}
 	replies := guest.NewReplies(h, 1, guest.Bounds{})
 	m := &guest.Meta{Key: obj.Key, URI: obj.URI, ETag: obj.ETag, Size: obj.Size, Modified: obj.Modified}
-	report, err := p.run(ctx, obj.Key, nil, guest.Env(guest.Map), guest.ObjectStream(p.params, m, obj.Body, obj.Data), replies)
+	report, err := p.run(ctx, mapping(obj), nil, guest.Env(guest.Map), guest.ObjectStream(p.params, m, obj.Body, obj.Data), replies)
 	return usageOf(&report), h.verdict(withLog(err, &report), replies)
 }
 
@@ -88,7 +91,7 @@ func (p *sdkProgram) reduce(ctx context.Context, m *shuffle.Merger, emit func(ke
 	h := &answers{emit: emit}
 	replies := guest.NewReplies(h, 1, guest.Bounds{})
 	in := guest.RecordStream(p.params, next)
-	report, err := p.run(ctx, "", nil, guest.Env(guest.Reduce), in, replies)
+	report, err := p.run(ctx, "reduce", nil, guest.Env(guest.Reduce), in, replies)
 	return usageOf(&report), h.verdict(withLog(err, &report), replies)
 }
 

@@ -21,11 +21,12 @@ func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) err
 	if err := json.Unmarshal(payload, &m); err != nil {
 		return fmt.Errorf("%w: map: %w", ErrProtocol, err)
 	}
-	if (m.Partitions > 0) != (run != nil) {
+	if (m.Partitions > 0 && !m.Check) != (run != nil) {
 		return fmt.Errorf("%w: %d partitions with run file: %t", ErrProtocol, m.Partitions, run != nil)
 	}
 	s.stage.textual = m.Partitions == 0
-	if m.Partitions > 0 {
+	s.checking = m.Check
+	if run != nil {
 		if s.sorter == nil || s.partitions != m.Partitions {
 			s.partitions = m.Partitions
 			s.sorter = shuffle.NewSorter(&shuffle.SorterOptions{
@@ -106,6 +107,14 @@ func (s *server) mapObject(ctx context.Context, p *Piece, data []byte, body *pie
 	s.done.Bytes += p.Size
 	st.Objects.Add(1)
 	st.Bytes.Add(p.Size)
+	if p.Sum {
+		if err := s.sum(p.Index, use.exit, err); err != nil {
+			return err
+		}
+	}
+	if s.checking {
+		return nil
+	}
 	if err != nil {
 		st.Failed.Add(1)
 		b := binary.LittleEndian.AppendUint32(nil, p.Index)

@@ -50,7 +50,11 @@ func load(ctx context.Context, h *Hello, code *os.File, inProcess *job.Job) (pro
 	var g sandbox.Guest
 	switch h.Engine {
 	case job.Wasm:
-		g, err = sandbox.OpenCompiled(ctx, b)
+		if h.Interpret {
+			g, err = sandbox.OpenInterpreted(ctx, b)
+		} else {
+			g, err = sandbox.OpenCompiled(ctx, b)
+		}
 	case job.Native:
 		g, err = sandbox.OpenNative(b, nil)
 	default:
