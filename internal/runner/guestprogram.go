@@ -86,11 +86,9 @@ func (p *sdkProgram) reduce(ctx context.Context, m *shuffle.Merger, emit func(ke
 	if p.native != nil {
 		return p.reducing.reduce(ctx, m, emit)
 	}
-	next, stop := pull(m)
-	defer stop()
 	h := &answers{emit: emit}
 	replies := guest.NewReplies(h, 1, guest.Bounds{})
-	in := guest.RecordStream(p.params, next)
+	in := guest.RecordStream(p.params, each(m))
 	report, err := p.run(ctx, "reduce", nil, guest.Env(guest.Reduce), in, replies)
 	return usageOf(&report), h.verdict(withLog(err, &report), replies)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 
 	"github.com/millrace/millrace/internal/guest"
@@ -145,34 +144,17 @@ func (p *processProgram) reduce(ctx context.Context, m *shuffle.Merger, emit fun
 	if p.native != nil {
 		return p.reducing.reduce(ctx, m, emit)
 	}
-	next, stop := pull(m)
-	defer stop()
-	return usage{}, p.job.Reduce(next, emit)
+	return usage{}, p.job.Reduce(each(m), emit)
 }
 
 func (p *processProgram) close() error { return nil }
 
-// pull returns what m merges, one record at a call, sorted. The caller calls stop.
-func pull(m *shuffle.Merger) (next func() (key, value []byte, ok bool, err error), stop func()) {
-	pull, stop := iter.Pull2(records(m))
+// each returns the records that m merges, one at a call.
+func each(m *shuffle.Merger) func() (key, value []byte, ok bool, err error) {
 	return func() (key, value []byte, ok bool, err error) {
-		key, value, ok = pull()
-		if !ok {
+		if key, value, ok = m.Next(); !ok {
 			err = m.Err()
 		}
 		return key, value, ok, err
-	}, stop
-}
-
-// records yields what m merges one record at a time.
-func records(m *shuffle.Merger) iter.Seq2[[]byte, []byte] {
-	return func(yield func(key, value []byte) bool) {
-		for key, values := range m.Groups() {
-			for value := range values {
-				if !yield(key, value) {
-					return
-				}
-			}
-		}
 	}
 }
