@@ -66,6 +66,8 @@ type jobFlags struct {
 	Reducer string            `group:"program" placeholder:"NAME" help:"Stock reducer for a program that has none: sum, sum:float64, count, min, max, mean, identity."`
 	OKExit  []int             `group:"program" name:"ok-exit" placeholder:"CODE" help:"Exit codes of a command that mean success (default 0)."`
 
+	Deterministic job.Determinism `group:"program" placeholder:"check" help:"Map about 1% of the objects again (for WebAssembly also by the interpreter), and fail the job if one comes out otherwise."`
+
 	Slots int `group:"other" placeholder:"N" help:"Objects mapped at once (default: one per core)."`
 	limitFlags
 	storeFlags
@@ -114,6 +116,7 @@ func (f *jobFlags) apply(spec *job.Spec) error {
 	override(&spec.Reducers, f.Reducers)
 	override(&spec.Reducer, f.Reducer)
 	override(&spec.Format, f.Format)
+	override(&spec.Deterministic, f.Deterministic)
 	override(&spec.Slots, f.Slots)
 	if len(f.OKExit) > 0 {
 		spec.OKExit = f.OKExit

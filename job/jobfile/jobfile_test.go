@@ -25,6 +25,7 @@ params: {pattern: 'a|b', env: "${SECRET}"}
 reducers: 8
 reducer: sum
 format: jsonl
+deterministic: check
 limits: {memory: 64MiB, wall: 30s, cpu: 1m30s, output: 4096, records: 1000, shuffle: 1GB}
 tolerate: 0.5%
 slots: 2
@@ -55,6 +56,7 @@ func TestParse(t *testing.T) {
 		Reducers:      8,
 		Reducer:       "sum",
 		Format:        job.JSONL,
+		Deterministic: job.Check,
 		Limits: job.Limits{Memory: 64 << 20, Wall: 30 * time.Second, CPU: 90 * time.Second,
 			Output: 4096, Records: 1000, Shuffle: 1e9},
 		Tolerate: "0.5%",
@@ -161,6 +163,7 @@ func TestParseErrors(t *testing.T) {
 		{"negative tolerance", "tolerate: -1", `job.yaml:1:11: tolerate: "-1" is neither a number of objects, a percentage nor all`},
 		{"engine", "program: {engine: java}", `job.yaml:1:19: program.engine: "java" is none of builtin, wasm, native`},
 		{"format", "format: csv", `job.yaml:1:9: format: "csv" is none of text, jsonl`},
+		{"no determinism", "deterministic: never", `job.yaml:1:16: deterministic: "never" is none of check`},
 		{"reducer", "reducer: avg", `job.yaml:1:10: reducer: "avg" is none of sum, sum:float64, count, min, max, mean, identity`},
 		{"digest", "program: {digest: abc}", "job.yaml:1:19: program.digest: not a SHA-256 in lower case hexadecimal"},
 		{"path of a builtin", "program: {engine: builtin, path: x}", "job.yaml:1:34: program.path: a builtin has none"},
