@@ -282,3 +282,21 @@ func TestInterpretedLimits(t *testing.T) {
 		t.Errorf("got %v, want %v", err, ErrModule)
 	}
 }
+
+// Relaxed vector instructions, which may compute something else on another processor, are refused.
+func TestRelaxedVectorsAreRefused(t *testing.T) {
+	vector := "\xfd\x0c" + strings.Repeat("\x00", 16) // v128.const 0
+	for op, operands := range map[string]int{"\x80\x02": 2, "\x85\x02": 3, "\x8d\x02": 2, "\x93\x02": 3} {
+		code := assemble(1, list("\x60\x00\x00"), 3, list("\x00"), 5, list("\x00\x01"),
+			7, list(sized("_start")+"\x00\x00", sized("memory")+"\x02\x00"),
+			10, list(body(strings.Repeat(vector, operands)+"\xfd"+op+"\x1a")))
+		for name, open := range map[string]func(context.Context, []byte) (Guest, error){"compiled": OpenWasm, "interpreted": OpenInterpreted} {
+			if _, err := open(t.Context(), code); !errors.Is(err, ErrModule) {
+				t.Errorf("%x %s: got %v, want %v", op, name, err, ErrModule)
+			}
+		}
+	}
+	strict := assemble(1, list("\x60\x00\x00"), 3, list("\x00"), 5, list("\x00\x01"),
+		7, list(sized("_start")+"\x00\x00", sized("memory")+"\x02\x00"), 10, list(body(vector+vector+"\xfd\xe4\x01\x1a"))) // f32x4.add
+	bothEngines(t, strict)
+}

@@ -22,6 +22,9 @@ none, and OUTPUT/_manifest.json lists them.
 
 Exits 0 if all went well, 3 if it did but for failed objects within the tolerance, 2 after an error, 130 when cancelled.
 
+--deterministic=check is for finding out whether a program gives the same results each time: it exits 2 and commits nothing if
+an object comes out otherwise when it is mapped again.
+
   millrace run ./wordcount -i s3://mail/2026/ -o s3://out/words -r 8
   millrace run builtin:words -i ./texts --limit 20
   millrace run ./count.wasm -i s3://mail/ --reducer sum -o s3://out/counts`
@@ -66,7 +69,7 @@ type jobFlags struct {
 	Reducer string            `group:"program" placeholder:"NAME" help:"Stock reducer for a program that has none: sum, sum:float64, count, min, max, mean, identity."`
 	OKExit  []int             `group:"program" name:"ok-exit" placeholder:"CODE" help:"Exit codes of a command that mean success (default 0)."`
 
-	Deterministic job.Determinism `group:"program" placeholder:"check" help:"Map about 1% of the objects again (for WebAssembly also by the interpreter), and fail the job if one comes out otherwise."`
+	Deterministic job.Determinism `group:"program" placeholder:"check" help:"Map 1% of the objects again, WebAssembly also by an interpreter, and fail if one comes out otherwise."`
 
 	Slots int `group:"other" placeholder:"N" help:"Objects mapped at once (default: one per core)."`
 	limitFlags
