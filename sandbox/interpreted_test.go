@@ -157,48 +157,70 @@ func TestInterpretedStack(t *testing.T) {
 	}
 }
 
-// floatOps are the instructions whose result may be a NaN: their number of operands and code, and the width in bytes.
-var floatOps = []struct {
+// A floatOp is an instruction whose result may be a NaN.
+type floatOp struct {
 	name     string
 	operands int
 	code     string
-	wide     bool
-}{
-	{"f32.ceil", 1, "\x8d", false}, {"f32.floor", 1, "\x8e", false}, {"f32.trunc", 1, "\x8f", false}, {"f32.nearest", 1, "\x90", false}, {"f32.sqrt", 1, "\x91", false},
-	{"f32.add", 2, "\x92", false}, {"f32.sub", 2, "\x93", false}, {"f32.mul", 2, "\x94", false}, {"f32.div", 2, "\x95", false}, {"f32.min", 2, "\x96", false}, {"f32.max", 2, "\x97", false},
-	{"f64.ceil", 1, "\x9b", true}, {"f64.floor", 1, "\x9c", true}, {"f64.trunc", 1, "\x9d", true}, {"f64.nearest", 1, "\x9e", true}, {"f64.sqrt", 1, "\x9f", true},
-	{"f64.add", 2, "\xa0", true}, {"f64.sub", 2, "\xa1", true}, {"f64.mul", 2, "\xa2", true}, {"f64.div", 2, "\xa3", true}, {"f64.min", 2, "\xa4", true}, {"f64.max", 2, "\xa5", true},
-	{"f32.demote", 1, "\xb6", false}, {"f64.promote", 1, "\xbb", true},
+	width    int // of a float in the result, bytes
+	vector   bool
 }
 
-// calculator assembles a module that reads two operands of 8 bytes, and writes 8 bytes for the result of each instruction.
-func calculator() []byte {
-	call := func(f string) string { // with the 16 bytes at 32, or however many are meant, of descriptor and a vector at 16
+// floatOps are all of them.
+func floatOps() []floatOp {
+	ops := []floatOp{{"f32.demote_f64", 1, "\xb6", 4, false}, {"f64.promote_f32", 1, "\xbb", 8, false}, {"f32x4.demote_f64x2", 1, "\x5e", 4, true}, {"f64x2.promote_f32x4", 1, "\x5f", 8, true}}
+	names := []string{"ceil", "floor", "trunc", "nearest", "sqrt", "add", "sub", "mul", "div", "min", "max", "pmin", "pmax"}
+	codes := map[string][]int{ // by their type
+		"f32":   {0x8d, 0x8e, 0x8f, 0x90, 0x91, 0x92, 0x93, 0x94, 0x95, 0x96, 0x97},
+		"f64":   {0x9b, 0x9c, 0x9d, 0x9e, 0x9f, 0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5},
+		"f32x4": {103, 104, 105, 106, 227, 228, 229, 230, 231, 232, 233, 234, 235},
+		"f64x2": {116, 117, 122, 148, 239, 240, 241, 242, 243, 244, 245, 246, 247},
+	}
+	for _, kind := range []string{"f32", "f64", "f32x4", "f64x2"} {
+		for i, c := range codes[kind] {
+			op := floatOp{name: kind + "." + names[i], operands: 2, code: string([]byte{byte(c)}), width: 4, vector: len(kind) > 3}
+			if names[i] == "sqrt" || i < 4 {
+				op.operands = 1
+			}
+			if strings.HasPrefix(kind, "f64") {
+				op.width = 8
+			}
+			if op.vector {
+				op.code = number(c)
+			}
+			ops = append(ops, op)
+		}
+	}
+	return ops
+}
+
+// calculator assembles a module that reads two operands of 16 bytes, and writes 16 bytes for the result of each instruction.
+func calculator(ops []floatOp) []byte {
+	const in, out = 32, 128
+	call := func(f string) string { // of one vector at 16, with 8 for the answer; the descriptor has the number of the function
 		return "\x41" + f + "\x41\x10\x41\x01\x41\x08\x10" + f + "\x1a"
 	}
-	vector := func(at, n int32) string { // at 16
+	vector := func(at, n int) string {
 		return "\x41\x10" + constant(at) + "\x36\x02\x00" + "\x41\x14" + constant(n) + "\x36\x02\x00"
 	}
-	code := vector(32, 16) + call("\x00")
-	for i, op := range floatOps {
-		load, store := "\x2a\x02\x00", "\x38\x02\x00"
-		if op.wide {
-			load, store = "\x2b\x03\x00", "\x39\x03\x00"
+	code := vector(in, 32) + call("\x00")
+	for i, op := range ops {
+		load, store := map[int]string{4: "\x2a\x02\x00", 8: "\x2b\x03\x00"}, map[int]string{4: "\x38\x02\x00", 8: "\x39\x03\x00"}[op.width]
+		from := op.width
+		if strings.Contains(op.name, "mote_") {
+			from = 12 - from
 		}
-		from := load
-		switch op.name {
-		case "f32.demote":
-			from = "\x2b\x03\x00"
-		case "f64.promote":
-			from = "\x2a\x02\x00"
+		prefix, get := "", load[from]
+		if op.vector {
+			prefix, get, store = "\xfd", "\xfd\x00\x04\x00", "\xfd\x0b\x04\x00"
 		}
-		code += constant(int32(64 + 8*i))
+		code += constant(out + 16*i)
 		for n := range op.operands {
-			code += constant(int32(32+8*n)) + from
+			code += constant(in+16*n) + get
 		}
-		code += op.code + store
+		code += prefix + op.code + store
 	}
-	code += vector(64, int32(8*len(floatOps))) + call("\x01")
+	code += vector(out, 16*len(ops)) + call("\x01")
 	wasi := sized("wasi_snapshot_preview1")
 	return assemble(1, list("\x60\x04\x7f\x7f\x7f\x7f\x01\x7f", "\x60\x00\x00"),
 		2, list(wasi+sized("fd_read")+"\x00\x00", wasi+sized("fd_write")+"\x00\x00"), 3, list("\x01"), 5, list("\x00\x01"),
@@ -206,7 +228,7 @@ func calculator() []byte {
 }
 
 // constant is i32.const n.
-func constant(n int32) string {
+func constant(n int) string {
 	b := []byte{0x41}
 	for ; n >= 0x40; n >>= 7 {
 		b = append(b, byte(n)|0x80)
@@ -216,56 +238,57 @@ func constant(n int32) string {
 
 // Both engines compute the same floats; of a NaN, which the specification leaves partly open, the bits may differ.
 func TestInterpretedFloats(t *testing.T) {
-	compiled, interpreted := bothEngines(t, calculator())
+	ops := floatOps()
+	compiled, interpreted := bothEngines(t, calculator(ops))
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	special := []uint64{
 		0, 1 << 63, math.Float64bits(1), math.Float64bits(-2.5), math.Float64bits(math.Inf(1)), math.Float64bits(math.Inf(-1)),
 		0x7ff8000000000000, 0xfff8000000000000, 0x7ff8000000000001, 0x7ff0000000000001, 0xfff4000000000123, 1, 0x000fffffffffffff,
-		0x7fc00000, 0xffc00000, 0x7f800001, 0xffa01234, 0x7f800000, 0xff800000, 0x3f800000, 0x80000000,
-	}
-	operand := func() uint64 {
-		if random.IntN(2) == 0 {
-			return special[random.IntN(len(special))]
-		}
-		return random.Uint64()
+		0x7fc000007fc00000, 0xffc00000ffc00000, 0x7f8000017f800001, 0xffa01234ffa01234, 0x7f8000007f800000, 0xff800000ff800000, 0x3f8000003f800000, 0x8000000080000000,
 	}
 	differ := make(map[string]int)
 	for range 3000 {
-		var in [16]byte
-		x, y := operand(), operand()
-		binary.LittleEndian.PutUint64(in[:], x)
-		binary.LittleEndian.PutUint64(in[8:], y)
+		var in [32]byte
+		for i := 0; i < len(in); i += 8 {
+			v := random.Uint64()
+			if random.IntN(2) == 0 {
+				v = special[random.IntN(len(special))]
+			}
+			binary.LittleEndian.PutUint64(in[i:], v)
+		}
 		var outs [2]bytes.Buffer
 		for i, g := range []Guest{compiled, interpreted} {
 			if _, err := g.Run(t.Context(), &Run{Streams: Streams{Stdin: bytes.NewReader(in[:]), Stdout: &outs[i]}}); err != nil {
 				t.Fatal(err)
 			}
-			if outs[i].Len() != 8*len(floatOps) {
+			if outs[i].Len() != 16*len(ops) {
 				t.Fatalf("engine %d wrote %d bytes", i, outs[i].Len())
 			}
 		}
-		for i, op := range floatOps {
-			a, b := binary.LittleEndian.Uint64(outs[0].Bytes()[8*i:]), binary.LittleEndian.Uint64(outs[1].Bytes()[8*i:])
-			if a == b {
-				continue
-			}
-			nan := func(v uint64) bool {
-				if op.wide {
-					return math.IsNaN(math.Float64frombits(v))
+		for i, op := range ops {
+			for at := 0; at < 16; at += op.width {
+				a, b := outs[0].Bytes()[16*i+at:][:op.width], outs[1].Bytes()[16*i+at:][:op.width]
+				if bytes.Equal(a, b) {
+					continue
 				}
-				return v>>32 == 0 && math.IsNaN(float64(math.Float32frombits(uint32(v))))
-			}
-			if !nan(a) || !nan(b) {
-				t.Errorf("%s of %x, %x: compiled %x, interpreted %x", op.name, x, y, a, b)
-			}
-			if differ[op.name]++; differ[op.name] == 1 {
-				t.Logf("%s of %x, %x: NaN compiled %x, interpreted %x", op.name, x, y, a, b)
+				if !isNaN(a) || !isNaN(b) {
+					t.Errorf("%s of %x: compiled %x, interpreted %x", op.name, in, a, b)
+				}
+				differ[op.name]++
 			}
 		}
 	}
-	t.Logf("NaNs of other bits, in 3,000 calculations: %v", differ)
+	t.Logf("%d instructions, 3,000 calculations; NaNs of other bits: %v", len(ops), differ)
+}
+
+// isNaN reports whether b is a NaN, little-endian.
+func isNaN(b []byte) bool {
+	if len(b) == 4 {
+		return math.IsNaN(float64(math.Float32frombits(binary.LittleEndian.Uint32(b))))
+	}
+	return math.IsNaN(math.Float64frombits(binary.LittleEndian.Uint64(b)))
 }
 
 // The limits hold on the interpreter as well, and one run that failed does not spoil the next.
