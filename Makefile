@@ -23,6 +23,10 @@ test: deps ## Run all tests, built as users get them; race has those with cgo.
 race: deps ## Run all tests under the race detector.
 	$(GO) test -race -short ./...
 
+.PHONY: soak-sandbox
+soak-sandbox: deps ## Open 10,000 damaged modules in the sandbox, as root and as an ordinary user.
+	$(GO) test -count=1 -timeout 30m -run '^(TestWasmMutants|TestOrdinaryUser)$$' ./sandbox/sandboxtest -soak
+
 .PHONY: deps
 deps: ## Install what the tests need beside Go (Debian; as root, else only say what is missing).
 	@scripts/deps

@@ -51,7 +51,8 @@ func (j *Job) serve(mode guest.Mode, stdin io.Reader, stdout io.Writer) error {
 }
 
 func (j *Job) serveMap(stdin io.Reader, stdout io.Writer) error {
-	in, out := guest.NewObjects(stdin), guest.NewAnswers(stdout)
+	out := guest.NewAnswers(stdout)
+	in := guest.NewObjects(stdin, out)
 	for {
 		m, err := in.Next()
 		if err == io.EOF {
@@ -81,7 +82,7 @@ func (j *Job) serveReduce(stdin io.Reader, stdout io.Writer) error {
 		return err
 	}
 	out := guest.NewAnswers(stdout)
-	return answer(out, j.Reduce(in.Next, out.Record))
+	return first(answer(out, j.Reduce(in.Next, out.Record)), out.Flush())
 }
 
 // answer ends the replies for an object whose mapping, or the work whose reduction, returned err.

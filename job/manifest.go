@@ -13,6 +13,7 @@ type Manifest struct {
 	Params   map[string]string `json:"params,omitempty"`
 	Reducers int               `json:"reducers"` // partitions; 0 for a map-only job
 	Format   Format            `json:"format"`
+	Took     time.Duration     `json:"job_ns"` // from the start of the job to its decision
 	Parts    []Part            `json:"parts"`
 	Failed   []Part            `json:"failed,omitempty"` // _failed/part-*.jsonl: a FailedObject a line
 	Counters Counters          `json:"counters"`
@@ -34,22 +35,42 @@ type FailedObject struct {
 	Task   TaskID `json:"task"`
 }
 
-// Counters add up committed attempts only.
+// An AttemptReport is what one committed attempt adds to its job. Its counters of attempts are 0.
+type AttemptReport struct {
+	Attempt  AttemptID `json:"attempt"`
+	Node     string    `json:"node"`
+	Counters Counters  `json:"counters"`
+}
+
+// Counters add up committed attempts only, Attempts, Retries and Beaten excepted. Queue and Run are sums over attempts, which run side by side;
+// neither says anything about the time of the job, which is in its Manifest.
 type Counters struct {
-	Objects    int64            `json:"objects"` // mapped, failed ones included
-	Bytes      int64            `json:"bytes"`   // of input read
-	Failed     int64            `json:"failed"`
-	Archived   int64            `json:"archived"`            // listed, not mapped: must be restored first
-	Markers    int64            `json:"markers"`             // listed, not mapped: empty keys that end in "/"
-	Checked    int64            `json:"checked,omitempty"`   // mapped again to check the program, and came out the same
-	Unchecked  int64            `json:"unchecked,omitempty"` // mapped again, but not comparable: over a time limit, say
-	Emitted    int64            `json:"emitted"`             // records that mappers emitted
-	Output     int64            `json:"output"`              // records in the parts
-	User       map[string]int64 `json:"user,omitempty"`      // what programs counted
-	Attempts   int64            `json:"attempts"`
-	Retries    int64            `json:"retries"`
-	CPU        time.Duration    `json:"cpu_ns"`      // of guests and runners, user and system
-	PeakMemory int64            `json:"peak_memory"` // of the largest runner, bytes
+	Objects   int64            `json:"objects"` // mapped, failed ones included
+	Bytes     int64            `json:"bytes"`   // of input read
+	Failed    int64            `json:"failed"`
+	Archived  int64            `json:"archived"`            // listed, not mapped: must be restored first
+	Markers   int64            `json:"markers"`             // listed, not mapped: empty keys that end in "/"
+	Checked   int64            `json:"checked,omitempty"`   // mapped again to check the program, and came out the same
+	Unchecked int64            `json:"unchecked,omitempty"` // mapped again, but not to be compared: over a time limit, say
+	Emitted   int64            `json:"emitted"`             // records that mappers emitted
+	Output    int64            `json:"output"`              // records in the parts
+	User      map[string]int64 `json:"user,omitempty"`      // what programs counted
+	Attempts  int64            `json:"attempts"`            // begun
+	Retries   int64            `json:"retries"`             // of those, failed or lost with their nodes
+	Beaten    int64            `json:"beaten"`              // of those, done after another attempt of their task had committed
+
+	Queue      time.Duration `json:"queue_ns"`    // tasks waited for a slot
+	Run        time.Duration `json:"run_ns"`      // attempts ran, from the lease to the report
+	CPU        time.Duration `json:"cpu_ns"`      // of guests and runners, user and system
+	PeakMemory int64         `json:"peak_memory"` // bytes, of the largest attempt: the most its runner has had by its end
+
+	// Of programs that are not compiled into millrace: the calls and bytes of their channels, and the lines of their logs.
+	Reads      int64 `json:"reads"`
+	ReadBytes  int64 `json:"read_bytes"`
+	Writes     int64 `json:"writes"`
+	WriteBytes int64 `json:"write_bytes"`
+	LogLines   int64 `json:"log_lines"`
+	LogDropped int64 `json:"log_dropped"` // of those, lines over the limit
 }
 
 // A Result is how a job ended, for whoever started it.

@@ -37,6 +37,12 @@ type Progress struct {
 	Reduces      int   `json:"reduces"`       // reduce tasks committed
 	ReduceTotal  int   `json:"reduce_total"`
 
+	// Of committed attempts, as in Counters.
+	Queue      time.Duration `json:"queue_ns"`
+	Run        time.Duration `json:"run_ns"`
+	CPU        time.Duration `json:"cpu_ns"`
+	PeakMemory int64         `json:"peak_memory"`
+
 	Published    int `json:"published"` // output parts visible, and in all
 	PublishTotal int `json:"publish_total"`
 }

@@ -24,12 +24,13 @@ type Spec struct {
 	// Deterministic says what is done to find out whether the program is.
 	Deterministic Determinism `json:"deterministic,omitempty"`
 
-	Limits   Limits    `json:"limits,omitzero"`
-	Tolerate Tolerance `json:"tolerate,omitempty"` // failed objects that still commit
-	Slots    int       `json:"slots,omitempty"`    // runners at once on this node; 0 means one per core
-	Limit    int64     `json:"limit,omitempty"`    // stop after so many printed records; 0 means all
-	OKExit   []int     `json:"ok_exit,omitempty"`  // exit codes of a command that mean success; empty means 0
-	Insecure []string  `json:"insecure,omitempty"` // sandbox layers given up by name
+	Limits    Limits    `json:"limits,omitzero"`
+	Isolation Isolation `json:"isolation,omitempty"`
+	Tolerate  Tolerance `json:"tolerate,omitempty"` // failed objects that still commit
+	Slots     int       `json:"slots,omitempty"`    // runners at once on this node; 0 means one per core
+	Limit     int64     `json:"limit,omitempty"`    // stop after so many printed records; 0 means all
+	OKExit    []int     `json:"ok_exit,omitempty"`  // exit codes of a command that mean success; empty means 0
+	Insecure  []string  `json:"insecure,omitempty"` // sandbox layers given up by name
 
 	Store Store `json:"store,omitzero"`
 }
@@ -53,6 +54,16 @@ const (
 	Native  Engine = "native"  // a Linux executable
 )
 
+// An Isolation is what shares an instance of the program.
+type Isolation string
+
+// Isolations. Objects of one split that share an instance see what those before left in its variables; each succeeds or fails for itself all
+// the same.
+const (
+	IsolateObject Isolation = "object" // each object has a fresh instance; the default
+	IsolateSplit  Isolation = "split"  // the objects of a split share one, for programs of the Go SDK
+)
+
 // A Format is how output records are written.
 type Format string
 
@@ -68,15 +79,23 @@ type Determinism string
 // Check has a sample of the objects mapped again, and fails the job before anything is visible if one does not come out the same.
 const Check Determinism = "check"
 
-// Limits bound one guest. A zero field means the default that package sandbox gives it. Wall and CPU are clocks of the run of one
-// object (or of one reduce attempt), never of queueing.
+// Limits bound one guest. A zero field means the default that package sandbox gives it. Each is of the run of one object (or of
+// one reduce attempt); Wall and CPU are never of queueing. Where an instance is shared, Memory, Log and LogLines are of the instance.
 type Limits struct {
 	Memory  int64         `json:"memory,omitempty"`  // bytes
 	Wall    time.Duration `json:"wall,omitempty"`    // per object
 	CPU     time.Duration `json:"cpu,omitempty"`     // per object
 	Output  int64         `json:"output,omitempty"`  // bytes that one object may emit
 	Records int64         `json:"records,omitempty"` // records that one object may emit
-	Shuffle int64         `json:"shuffle,omitempty"` // bytes of records that one runner may hold in memory
+
+	Reads     int64 `json:"reads,omitempty"`      // calls that read the program's stdin
+	ReadBytes int64 `json:"read_bytes,omitempty"` // bytes of stdin
+	Writes    int64 `json:"writes,omitempty"`     // calls that write its stdout, whose bytes Output bounds
+
+	Log      int64 `json:"log,omitempty"`       // bytes of stderr kept; what is beyond is dropped, not an error
+	LogLines int64 `json:"log_lines,omitempty"` // lines of it, likewise
+
+	Shuffle int64 `json:"shuffle,omitempty"` // bytes of records that one runner may hold in memory
 }
 
 // A Tolerance is how many objects may fail in a job that still commits: "0", "20", "1%", "all"; "" is 1 %.

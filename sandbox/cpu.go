@@ -22,15 +22,16 @@ func threadUsage() cpuTime {
 func threadClock() int32         { return int32(^unix.Gettid())<<3 | 4 | 2 }
 func processClock(pid int) int32 { return int32(^pid)<<3 | 2 }
 
+func readClock(clock int32) (time.Duration, error) {
+	var ts unix.Timespec
+	err := unix.ClockGettime(clock, &ts)
+	return time.Duration(ts.Nano()), err
+}
+
 // watchClock calls stop when limit has passed from now on by a clock of CPU time. The channel is closed when the watch has ended,
 // which it does when ctx does or the clock's owner is gone.
 func watchClock(ctx context.Context, clock int32, limit time.Duration, stop context.CancelCauseFunc) <-chan struct{} {
-	read := func() (time.Duration, error) {
-		var ts unix.Timespec
-		err := unix.ClockGettime(clock, &ts)
-		return time.Duration(ts.Nano()), err
-	}
-	first, err := read()
+	first, err := readClock(clock)
 	done := make(chan struct{})
 	if err != nil {
 		close(done)
@@ -46,7 +47,7 @@ func watchClock(ctx context.Context, clock int32, limit time.Duration, stop cont
 				return
 			case <-timer.C:
 			}
-			now, err := read()
+			now, err := readClock(clock)
 			if err != nil {
 				return
 			}

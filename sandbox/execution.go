@@ -29,7 +29,7 @@ func (x *execution) run(ctx context.Context, r *Run) (Report, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	meter := newMeter(&r.Streams, x.limits)
-	pipes, err := newPipes()
+	pipes, err := newPipes(r.Laps != nil)
 	if err != nil {
 		return Report{}, err
 	}
@@ -37,6 +37,9 @@ func (x *execution) run(ctx context.Context, r *Run) (Report, error) {
 	begin := time.Now()
 	if err := x.start(r, pipes); err != nil {
 		return Report{}, err
+	}
+	if r.Laps != nil {
+		r.Laps.clock.Store(processClock(x.pid))
 	}
 	wall := time.AfterFunc(x.limits.Wall, func() {
 		stop(timeError("wall clock", x.limits.Wall))
@@ -55,13 +58,16 @@ func (x *execution) run(ctx context.Context, r *Run) (Report, error) {
 
 	var streams sync.WaitGroup
 	streams.Go(func() {
-		_, _ = io.Copy(onlyWriter{pipes.stdin}, meter.stdin(stop)) // errors of the reader are in the meter; the guest need not read
+		_, _ = io.CopyBuffer(onlyWriter{pipes.stdin}, meter.stdin(stop), pipes.buffer()) // errors of the reader are in the meter; the guest need not read
 		pipes.stdin.Close()
 	})
-	streams.Go(func() { _, _ = io.Copy(meter.stdout(stop), onlyReader{pipes.stdout}) }) // errors are in the meter
-	streams.Go(func() { _, _ = io.Copy(meter.stderr(), onlyReader{pipes.stderr}) })     // it has none
+	streams.Go(func() { _, _ = io.CopyBuffer(meter.stdout(stop), onlyReader{pipes.stdout}, pipes.buffer()) }) // errors are in the meter
+	streams.Go(func() { _, _ = io.Copy(meter.stderr(), onlyReader{pipes.stderr}) })                           // it has none
 
 	x.reap()
+	if r.Laps != nil {
+		r.Laps.end()
+	}
 	close(ended)
 	streams.Wait()
 	report := meter.report()
@@ -93,7 +99,7 @@ func (x *execution) start(r *Run, pipes *pipes) error {
 	}
 	x.pid = pid
 	pipes.started()
-	seconds := uint64((x.limits.CPU + time.Second - 1) / time.Second)
+	seconds := uint64((x.limits.CPU-1)/time.Second) + 1
 	// The limit counts what a process maps, and runtimes map more than they use.
 	const spare = 64 << 20
 	data := uint64(x.limits.Memory + spare)

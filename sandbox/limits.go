@@ -13,6 +13,7 @@ const (
 	defaultCPU    = 60 * time.Second
 	defaultOutput = 256 << 20
 	defaultLog    = 64 << 10
+	defaultLines  = 1000
 )
 
 func (l Limits) withDefaults() Limits {
@@ -30,6 +31,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Log <= 0 {
 		l.Log = defaultLog
+	}
+	if l.LogLines <= 0 {
+		l.LogLines = defaultLines
 	}
 	return l
 }
@@ -53,9 +57,11 @@ func firstLine(s string) string {
 	return s
 }
 
-// excerpt returns what an error tells of a log: all of a short one, else its beginning and its end.
+// excerpt returns what an error tells of a log: all of a short one, else its beginning and its end. What Go prints of its own stacks when its
+// runtime gives up, as it does without memory, says nothing of the guest.
 func excerpt(log string) string {
 	const half = 512
+	log, _, _ = strings.Cut(log, "\nruntime stack:\n")
 	log = strings.TrimSpace(log)
 	if len(log) > 2*half {
 		log = log[:half] + "…" + log[len(log)-half:]

@@ -1,20 +1,25 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 )
 
-// A meter stands between a guest and its streams: it counts, it holds the limit of the output and keeps the end of the log.
+// A meter stands between a guest and its streams: it counts, it holds the limits of the channels and keeps the end of the log.
 type meter struct {
 	streams *Streams
 	limits  Limits
 
 	mu     sync.Mutex // stderr of a native guest comes on another goroutine
 	counts Report
+	lap    uint64 // to which base belongs
+	base   Report // counts when that lap began
 	log    logTail
+	open   bool // the last line of the log has not ended
 }
 
 func newMeter(s *Streams, l Limits) *meter {
@@ -26,7 +31,11 @@ func (m *meter) report() Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.counts
-	r.Log = m.log.String()
+	if m.open {
+		r.LogLines++
+	}
+	r.Log = lastLines(m.log.String(), m.limits.LogLines)
+	r.LogDropped = max(r.LogLines-countLines(r.Log), 0)
 	return r
 }
 
@@ -38,6 +47,34 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
+// used returns the counts of the lap under way. The caller holds mu.
+func (m *meter) used() Report {
+	if lap := m.streams.Laps.lap(); lap != m.lap {
+		m.lap, m.base = lap, m.counts
+	}
+	u := m.counts
+	u.Reads -= m.base.Reads
+	u.ReadBytes -= m.base.ReadBytes
+	u.Writes -= m.base.Writes
+	u.WriteBytes -= m.base.WriteBytes
+	return u
+}
+
+// over returns the error of a limit that was passed.
+func (m *meter) over(what, limit string) error {
+	if m.streams.Laps != nil {
+		m.streams.Laps.passed.Store(true)
+	}
+	return fmt.Errorf("guest %s %w: more than %s", what, ErrLimit, limit)
+}
+
+func calls(n int64) string {
+	if n == 1 {
+		return "1 call"
+	}
+	return fmt.Sprintf("%d calls", n)
+}
+
 // read reads stdin.
 func (m *meter) read(p []byte) (int, error) {
 	if m.streams.Stdin == nil {
@@ -45,11 +82,20 @@ func (m *meter) read(p []byte) (int, error) {
 	}
 	n, err := m.streams.Stdin.Read(p)
 	m.mu.Lock()
+	u := m.used() // input that begins a lap belongs to it
 	m.counts.Reads++
 	m.counts.ReadBytes += int64(n)
 	m.mu.Unlock()
-	if err != nil && err != io.EOF {
+	u.Reads++
+	u.ReadBytes += int64(n)
+	switch l := &m.limits; {
+	case err != nil && err != io.EOF:
 		err = fmt.Errorf("stdin of the guest: %w", err)
+	case n == 0:
+	case l.Reads > 0 && u.Reads > l.Reads:
+		return 0, m.over("stdin", calls(l.Reads))
+	case l.ReadBytes > 0 && u.ReadBytes > l.ReadBytes:
+		return 0, m.over("stdin", byteText(l.ReadBytes))
 	}
 	return n, err
 }
@@ -57,12 +103,20 @@ func (m *meter) read(p []byte) (int, error) {
 // write passes on what the guest writes to stdout.
 func (m *meter) write(p []byte) (int, error) {
 	m.mu.Lock()
+	u := m.used()
 	m.counts.Writes++
 	m.counts.WriteBytes += int64(len(p))
-	total := m.counts.WriteBytes
 	m.mu.Unlock()
-	if total > m.limits.Output {
-		return 0, fmt.Errorf("guest output %w: more than %s", ErrLimit, byteText(m.limits.Output))
+	u.Writes++
+	u.WriteBytes += int64(len(p))
+	if m.streams.Laps != nil {
+		u.WriteBytes -= lapSlack
+	}
+	switch l := &m.limits; {
+	case u.WriteBytes > l.Output:
+		return 0, m.over("output", byteText(l.Output))
+	case l.Writes > 0 && u.Writes > l.Writes:
+		return 0, m.over("stdout", calls(l.Writes))
 	}
 	if m.streams.Stdout == nil {
 		return len(p), nil
@@ -78,6 +132,10 @@ func (m *meter) write(p []byte) (int, error) {
 func (m *meter) note(p []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if len(p) > 0 {
+		m.counts.LogLines += int64(bytes.Count(p, []byte{'\n'}))
+		m.open = p[len(p)-1] != '\n'
+	}
 	return m.log.Write(p)
 }
 
@@ -103,6 +161,28 @@ func (m *meter) stdout(stop context.CancelCauseFunc) io.Writer {
 }
 
 func (m *meter) stderr() io.Writer { return writerFunc(m.note) }
+
+// countLines returns the lines in s, of which the last one need not end.
+func countLines(s string) int64 {
+	n := int64(strings.Count(s, "\n"))
+	if s != "" && s[len(s)-1] != '\n' {
+		n++
+	}
+	return n
+}
+
+// lastLines returns the last n lines of a log, behind "…" if that is not all.
+func lastLines(log string, n int64) string {
+	for i := len(log) - 1; i > 0; i-- {
+		if log[i-1] != '\n' {
+			continue
+		}
+		if n--; n == 0 {
+			return "…" + log[i:]
+		}
+	}
+	return log
+}
 
 // A logTail keeps the last max bytes written to it.
 type logTail struct {

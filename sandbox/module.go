@@ -19,13 +19,13 @@ const (
 	maxExports     = 100_000
 	maxSegments    = 100_000 // element and data segments, each
 	maxElements    = 4_000_000
-	maxBody        = 1 << 20 // bytes of one function
-	maxLocals      = 10_000  // of one function
-	maxAllLocals   = 8_000_000
-	maxBranches    = 65_520 // targets of one br_table
-	maxNesting     = 4_096  // blocks in blocks
-	maxArity       = 1_000  // parameters, results
-	maxName        = 4_096  // bytes
+	maxBody        = 1 << 20   // bytes of one function
+	maxLocals      = 10_000    // of one function
+	maxAllLocals   = 8_000_000 // and parameters
+	maxBranches    = 65_520    // targets of one br_table
+	maxNesting     = 4_096     // blocks in blocks
+	maxArity       = 1_000     // parameters, results
+	maxName        = 4_096     // bytes
 	wasmPage       = 1 << 16
 	maxMemoryPages = 1 << 15 // at the start: 2 GiB
 )
@@ -38,17 +38,18 @@ var sectionNames = map[byte]string{
 	7: "export", 8: "start", 9: "element", 10: "code", 11: "data", 12: "data count",
 }
 
-// A module is what validateModule has learned of a module. Each kind of thing has its space of indices, imports first.
+// A module is what validateModule has learned of a module. Each kind of thing has its space of indices, in which imports are the first.
+// Types are pieces of the bytes that were validated.
 type module struct {
 	// code is the module without its custom sections (names, debugging data).
 	code []byte
 	// exportSection is where in code the exports are: their number, then one after the other. If there are none, it is
 	// the empty place where the section belongs.
-	exportSection span
+	exportSection sectionSpan
 
 	types     []signature
 	imports   []importedThing
-	functions []int // what types they have
+	functions []int // the types that they have
 	tables    []tableType
 	memory    *limits // in pages; nil: none
 	minMemory uint64  // bytes, at the start
@@ -60,15 +61,20 @@ type module struct {
 	// dropsSegments says that there are instructions which drop a data or element segment.
 	dropsSegments bool
 
-	imported   int         // functions among imports
-	constants  int         // globals among imports: those that constant expressions can read
-	referable  []bool      // functions of which the code may take references
-	segments   []valueType // what the element segments hold
-	dataCount  int         // as announced; -1: not
-	dataHeld   int         // data segments
-	bodies     int
-	allLocals  int
-	allElement int
+	moduleProgress
+}
+
+// moduleProgress is what one section tells the next.
+type moduleProgress struct {
+	imported  int         // functions among imports
+	constants int         // globals among imports: only they can be in constant expressions
+	referable []bool      // functions of which code may take references; those beyond are not
+	segments  []valueType // what the element segments hold
+	elements  int         // in all of them
+	dataCount int         // data segments, as announced; -1: not
+	data      int         // data segments, as they came
+	bodies    int         // of functions
+	locals    int         // and parameters, of all functions
 }
 
 // checkModule validates a module and refuses what is beyond our bounds, asks for imports that we do not have, or is no WASI command.
@@ -94,9 +100,10 @@ func validateModule(code []byte) (*module, error) {
 	if !bytes.HasPrefix(code, []byte("\x00asm\x01\x00\x00\x00")) {
 		return nil, fmt.Errorf("not a WebAssembly module of version 1")
 	}
-	m := &module{code: make([]byte, 0, len(code)), exports: map[string]exportedThing{}, dataCount: -1}
+	m := &module{code: make([]byte, 0, len(code)), exports: map[string]exportedThing{}}
+	m.dataCount = -1
 	m.code = append(m.code, code[:8]...)
-	m.exportSection = span{8, 8, 8}
+	m.exportSection = sectionSpan{8, 8, 8}
 	r := &moduleReader{b: code, off: 8}
 	last := -1
 	for r.err == nil && r.off < len(r.b) {
@@ -105,8 +112,8 @@ func validateModule(code []byte) (*module, error) {
 	if r.err == nil && m.bodies != len(m.functions)-m.imported {
 		r.fail("%d function bodies for %d functions", m.bodies, len(m.functions)-m.imported)
 	}
-	if r.err == nil && m.dataCount >= 0 && m.dataHeld != m.dataCount {
-		r.fail("%d data segments; %d announced", m.dataHeld, m.dataCount)
+	if r.err == nil && m.dataCount >= 0 && m.data != m.dataCount {
+		r.fail("%d data segments; %d announced", m.data, m.dataCount)
 	}
 	if r.err != nil {
 		return nil, r.err
@@ -155,9 +162,9 @@ func (m *module) nextSection(r *moduleReader, last int) int {
 	m.code = append(m.code, r.b[begin:r.off]...)
 	switch {
 	case id == 7:
-		m.exportSection = span{at, at + content - begin, len(m.code)}
+		m.exportSection = sectionSpan{at, at + content - begin, len(m.code)}
 	case place < slices.Index(sectionOrder, 7):
-		m.exportSection = span{len(m.code), len(m.code), len(m.code)}
+		m.exportSection = sectionSpan{len(m.code), len(m.code), len(m.code)}
 	}
 	return place
 }

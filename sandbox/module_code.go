@@ -75,7 +75,7 @@ func (c *codeChecker) readLocals(params []valueType) {
 			c.locals = append(c.locals, t)
 		}
 	}
-	if c.m.allLocals += len(c.locals); c.m.allLocals > maxAllLocals {
+	if c.m.locals += len(c.locals); c.m.locals > maxAllLocals {
 		c.fail("more than %d locals in all functions", maxAllLocals)
 	}
 }
@@ -96,7 +96,7 @@ func (c *codeChecker) instruction(op byte) {
 		c.popAll(c.label())
 		c.unreachable()
 	case 0x0d: // br_if
-		c.pop(typeI32)
+		c.pop(i32)
 		carried := c.label()
 		c.popAll(carried)
 		c.pushAll(carried)
@@ -112,7 +112,7 @@ func (c *codeChecker) instruction(op byte) {
 	case 0x11: // call_indirect
 		t := c.index("type", len(c.m.types))
 		c.tableOf(funcref)
-		c.pop(typeI32)
+		c.pop(i32)
 		c.call(t)
 	case 0x1a: // drop
 		c.popAny()
@@ -124,7 +124,7 @@ func (c *codeChecker) instruction(op byte) {
 			c.fail("select of %d types", len(types))
 			return
 		}
-		c.pop(typeI32)
+		c.pop(i32)
 		c.pop(types[0])
 		c.pop(types[0])
 		c.push(types[0])
@@ -146,40 +146,40 @@ func (c *codeChecker) instruction(op byte) {
 		c.pop(g.value)
 	case 0x25: // table.get
 		t := c.table()
-		c.pop(typeI32)
+		c.pop(i32)
 		c.push(t)
 	case 0x26: // table.set
 		c.pop(c.table())
-		c.pop(typeI32)
+		c.pop(i32)
 		c.m.changesTables = true
 	case 0x3f: // memory.size
 		c.memory()
 		c.zero()
-		c.push(typeI32)
+		c.push(i32)
 	case 0x40: // memory.grow
 		c.memory()
 		c.zero()
-		c.pop(typeI32)
-		c.push(typeI32)
+		c.pop(i32)
+		c.push(i32)
 	case 0x41: // i32.const
 		c.signed(32)
-		c.push(typeI32)
+		c.push(i32)
 	case 0x42: // i64.const
 		c.signed(64)
-		c.push(typeI64)
+		c.push(i64)
 	case 0x43: // f32.const
 		c.skip(4)
-		c.push(typeF32)
+		c.push(f32)
 	case 0x44: // f64.const
 		c.skip(8)
-		c.push(typeF64)
+		c.push(f64)
 	case 0xd0: // ref.null
 		c.push(c.referenceType())
 	case 0xd1: // ref.is_null
 		if t := c.popAny(); t != unknown && !isReference(t) {
 			c.fail("%s is no reference", typeNames[t])
 		}
-		c.push(typeI32)
+		c.push(i32)
 	case 0xd2: // ref.func
 		if f := c.index("function", len(c.m.functions)); f >= 0 && (f >= len(c.m.referable) || !c.m.referable[f]) {
 			c.fail("reference to function %d, which is not declared", f)

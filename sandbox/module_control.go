@@ -27,7 +27,7 @@ func (c *codeChecker) blockType() signature {
 func (c *codeChecker) block(op byte) {
 	s := c.blockType()
 	if op == 0x04 {
-		c.pop(typeI32)
+		c.pop(i32)
 	}
 	c.popAll(s.params)
 	c.enter(op, s)
@@ -68,7 +68,7 @@ func (c *codeChecker) label() []valueType {
 
 // branchTable validates br_table, of which each target must find what it wants on the stack.
 func (c *codeChecker) branchTable() {
-	c.pop(typeI32)
+	c.pop(i32)
 	arity := -1
 	for range c.count("targets of br_table", maxBranches) + 1 {
 		carried := c.label()
@@ -97,7 +97,7 @@ func (c *codeChecker) call(t int) {
 
 // selectUntyped validates select without types, which is not for references.
 func (c *codeChecker) selectUntyped() {
-	c.pop(typeI32)
+	c.pop(i32)
 	a := c.popAny()
 	b := c.popAny()
 	if isReference(a) || isReference(b) || a != b && a != unknown && b != unknown {

@@ -55,8 +55,7 @@ func FuzzModule(f *testing.F) {
 	f.Fuzz(func(t *testing.T, code []byte) { engines.check(t, code) })
 }
 
-// FuzzModuleCode does the same with the locals and instructions of a function, of one of four types, in a module that has something of
-// everything.
+// FuzzModuleCode does the same with the locals and instructions of a function.
 func FuzzModuleCode(f *testing.F) {
 	for _, c := range []string{"\x00\x0b", "\x00\x20\x00\x0b", "\x01\x02\x7f\x41\x00\x22\x01\x0b"} {
 		for kind := range byte(4) {
@@ -73,20 +72,23 @@ func FuzzModuleCode(f *testing.F) {
 		}
 	})
 	engines := newEngines(f)
-	f.Fuzz(func(t *testing.T, kind byte, code []byte) {
-		engines.check(t, assemble(
-			1, list("\x60\x00\x00", "\x60\x01\x7f\x01\x7f", "\x60\x02\x7e\x7b\x02\x7b\x7e", "\x60\x01\x70\x01\x6f"),
-			2, list(sized("m")+sized("f")+"\x00\x01", sized("m")+sized("g")+"\x03\x7f\x00"),
-			3, list(string(kind%4), "\x00"),
-			4, list("\x70\x00\x01", "\x6f\x00\x01"),
-			5, oneMemory,
-			6, list("\x7f\x01\x41\x00\x0b", "\x7b\x01\xfd\x0c"+string(make([]byte, 16))+"\x0b", "\x70\x01\xd0\x70\x0b"),
-			7, list(sized("f")+"\x00\x01", sized("m")+"\x02\x00"),
-			9, list("\x01\x00\x01\x00", "\x05\x6f\x01\xd0\x6f\x0b"),
-			12, "\x01",
-			10, list(sized(string(code)), body("")),
-			11, oneData))
-	})
+	f.Fuzz(func(t *testing.T, kind byte, code []byte) { engines.check(t, withFunction(kind, code)) })
+}
+
+// withFunction returns a module that has something of everything, and a function of type kind%4 with these locals and instructions.
+func withFunction(kind byte, code []byte) []byte {
+	return assemble(
+		1, list("\x60\x00\x00", "\x60\x01\x7f\x01\x7f", "\x60\x02\x7e\x7b\x02\x7b\x7e", "\x60\x01\x70\x01\x6f"),
+		2, list(sized("m")+sized("f")+"\x00\x01", sized("m")+sized("g")+"\x03\x7f\x00"),
+		3, list(string([]byte{kind % 4}), "\x00"),
+		4, list("\x70\x00\x01", "\x6f\x00\x01"),
+		5, oneMemory,
+		6, list("\x7f\x01\x41\x00\x0b", "\x7b\x01\xfd\x0c"+string(make([]byte, 16))+"\x0b", "\x70\x01\xd0\x70\x0b"),
+		7, list(sized("f")+"\x00\x01", sized("m")+"\x02\x00"),
+		9, list("\x01\x00\x01\x00", "\x05\x6f\x01\xd0\x6f\x0b"),
+		12, "\x01",
+		10, list(sized(string(code)), body("")),
+		11, oneData)
 }
 
 // engines are those whose verdict on modules is compared with ours: quick for what we refuse, real for what we accept.

@@ -129,18 +129,18 @@ func (c *codeChecker) prefixed(op uint32) {
 		c.m.changesTables = true
 	case 15: // table.grow
 		t := c.table()
-		c.pop(typeI32)
+		c.pop(i32)
 		c.pop(t)
-		c.push(typeI32)
+		c.push(i32)
 		c.m.changesTables = true
 	case 16: // table.size
 		c.table()
-		c.push(typeI32)
+		c.push(i32)
 	case 17: // table.fill
 		t := c.table()
-		c.pop(typeI32)
+		c.pop(i32)
 		c.pop(t)
-		c.pop(typeI32)
+		c.pop(i32)
 		c.m.changesTables = true
 	default:
 		c.apply(saturating, "0xfc ", op)

@@ -25,6 +25,13 @@ func (r *moduleReader) byte() byte {
 		r.off++
 		return r.b[r.off-1]
 	}
+	return r.endsEarly()
+}
+
+// endsEarly is by itself, and called, so that byte is not: most of the time goes there.
+//
+//go:noinline
+func (r *moduleReader) endsEarly() byte {
 	r.fail("ends too early")
 	return 0
 }

@@ -14,16 +14,16 @@ func (m *module) constant(r *moduleReader, want valueType) {
 		}
 	case 0x41:
 		r.signed(32)
-		got = typeI32
+		got = i32
 	case 0x42:
 		r.signed(64)
-		got = typeI64
+		got = i64
 	case 0x43:
 		r.skip(4)
-		got = typeF32
+		got = f32
 	case 0x44:
 		r.skip(8)
-		got = typeF64
+		got = f64
 	case 0xd0: // ref.null
 		got = r.referenceType()
 	case 0xd2: // ref.func
@@ -36,7 +36,7 @@ func (m *module) constant(r *moduleReader, want valueType) {
 			r.fail("no constant instruction")
 		}
 		r.skip(16)
-		got = typeV128
+		got = v128
 	default:
 		r.fail("no constant instruction: %#x", op)
 	}
@@ -63,7 +63,7 @@ func (m *module) readElements(r *moduleReader) {
 			} else if len(m.tables) == 0 {
 				r.fail("unknown table 0")
 			}
-			m.constant(r, typeI32)
+			m.constant(r, i32)
 		}
 		holds := funcref
 		if kind&3 != 0 {
@@ -74,8 +74,8 @@ func (m *module) readElements(r *moduleReader) {
 			}
 		}
 		n := r.count("elements", maxElements)
-		if m.allElement += n; m.allElement > maxElements {
-			r.fail("%d elements; at most %d", m.allElement, maxElements)
+		if m.elements += n; m.elements > maxElements {
+			r.fail("%d elements; at most %d", m.elements, maxElements)
 		}
 		if r.err == nil && active && m.tables[table].element != holds {
 			r.fail("elements of type %s in a table of %s", typeNames[holds], typeNames[m.tables[table].element])
@@ -104,7 +104,7 @@ func (m *module) readData(r *moduleReader) {
 			} else if m.memory == nil {
 				r.fail("unknown memory 0")
 			}
-			m.constant(r, typeI32)
+			m.constant(r, i32)
 		case 1:
 		default:
 			r.fail("data segment of kind %d", kind)
@@ -113,6 +113,6 @@ func (m *module) readData(r *moduleReader) {
 		if r.err != nil {
 			return
 		}
-		m.dataHeld++
+		m.data++
 	}
 }

@@ -53,7 +53,7 @@ func (c *codeChecker) memory() {
 
 // popThree pops what instructions on pieces of memory or tables take: where to, where from (or what), how many.
 func (c *codeChecker) popThree() {
-	c.pop(typeI32)
-	c.pop(typeI32)
-	c.pop(typeI32)
+	c.pop(i32)
+	c.pop(i32)
+	c.pop(i32)
 }

@@ -58,7 +58,7 @@ func TestModuleFacts(t *testing.T) {
 		return m
 	}
 	m := withCode("")
-	if want := []globalType{{typeI32, true}, {typeI64, false}}; !slices.Equal(m.globals, want) {
+	if want := []globalType{{i32, true}, {i64, false}}; !slices.Equal(m.globals, want) {
 		t.Errorf("globals %v; want %v", m.globals, want)
 	}
 	if want := (limits{least: 2, most: 16, bounded: true}); m.memory == nil || *m.memory != want {
@@ -114,7 +114,7 @@ func TestModuleExportSection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (span{c.at, c.at, c.at}); m.exportSection != want {
+		if want := (sectionSpan{c.at, c.at, c.at}); m.exportSection != want {
 			t.Errorf("%s: exports belong at %v; want %v", c.name, m.exportSection, want)
 		}
 	}

@@ -12,17 +12,17 @@ type valueType = byte
 
 const (
 	unknown   valueType = 0
-	typeI32   valueType = 0x7f
-	typeI64   valueType = 0x7e
-	typeF32   valueType = 0x7d
-	typeF64   valueType = 0x7c
-	typeV128  valueType = 0x7b
+	i32       valueType = 0x7f
+	i64       valueType = 0x7e
+	f32       valueType = 0x7d
+	f64       valueType = 0x7c
+	v128      valueType = 0x7b
 	funcref   valueType = 0x70
 	externref valueType = 0x6f
 )
 
 var typeNames = [256]string{
-	typeI32: "i32", typeI64: "i64", typeF32: "f32", typeF64: "f64", typeV128: "v128", funcref: "funcref", externref: "externref",
+	i32: "i32", i64: "i64", f32: "f32", f64: "f64", v128: "v128", funcref: "funcref", externref: "externref",
 }
 
 func isReference(t valueType) bool { return t == funcref || t == externref }
@@ -44,7 +44,7 @@ func parseSignature(short string) signature {
 	return signature{params, results}
 }
 
-var shortTypes = map[byte]valueType{'i': typeI32, 'I': typeI64, 'f': typeF32, 'F': typeF64, 'v': typeV128}
+var shortTypes = map[byte]valueType{'i': i32, 'I': i64, 'f': f32, 'F': f64, 'v': v128}
 
 func (s signature) equal(t signature) bool {
 	return bytes.Equal(s.params, t.params) && bytes.Equal(s.results, t.results)
@@ -106,5 +106,5 @@ type exportedThing struct {
 	index int
 }
 
-// A span is where a section lies: its id is at begin, its content from body to end.
-type span struct{ begin, body, end int }
+// A sectionSpan is where a section lies: its id is at begin, its content from body to end.
+type sectionSpan struct{ begin, body, end int }

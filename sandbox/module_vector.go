@@ -53,16 +53,16 @@ func (c *codeChecker) vector() {
 	switch op {
 	case 12: // v128.const
 		c.skip(16)
-		c.push(typeV128)
+		c.push(v128)
 	case 13: // i8x16.shuffle
 		for _, lane := range c.bytes(16) {
 			if lane >= 32 {
 				c.fail("lane %d of 32", lane)
 			}
 		}
-		c.pop(typeV128)
-		c.pop(typeV128)
-		c.push(typeV128)
+		c.pop(v128)
+		c.pop(v128)
+		c.push(v128)
 	default:
 		c.apply(vectorOperators, "0xfd ", op)
 	}

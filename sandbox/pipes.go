@@ -10,11 +10,21 @@ import (
 // pipes connect a native guest: our ends, which the runtime's poller serves, and its ends, which block.
 type pipes struct {
 	stdin, stdout, stderr *os.File
+	size                  int   // bytes that stdin and stdout hold and that are moved at once
 	guest                 []int // its stdin, stdout, stderr; -1 when closed
 }
 
-func newPipes() (*pipes, error) {
-	p := &pipes{}
+// Sizes of pipes. The larger one is for runs of many pieces of work: who writes need not wait for who reads so often.
+const (
+	pipeSize     = 64 << 10 // what the kernel gives
+	longPipeSize = 256 << 10
+)
+
+func newPipes(long bool) (*pipes, error) {
+	p := &pipes{size: pipeSize}
+	if long {
+		p.size = longPipeSize
+	}
 	for i, ours := range []**os.File{&p.stdin, &p.stdout, &p.stderr} {
 		var ends [2]int // read, write
 		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
@@ -26,6 +36,10 @@ func newPipes() (*pipes, error) {
 			mine, its = its, mine
 		}
 		p.guest = append(p.guest, its)
+		if long && i < 2 {
+			// A user who has many pipes is refused; it works as well with what there is.
+			_, _ = unix.FcntlInt(uintptr(mine), unix.F_SETPIPE_SZ, longPipeSize)
+		}
 		err := unix.SetNonblock(mine, true)
 		*ours = os.NewFile(uintptr(mine), "pipe")
 		if err != nil {
@@ -35,6 +49,9 @@ func newPipes() (*pipes, error) {
 	}
 	return p, nil
 }
+
+// buffer returns memory to move bytes through a pipe.
+func (p *pipes) buffer() []byte { return make([]byte, p.size) }
 
 func (p *pipes) ends() []uintptr {
 	var files []uintptr

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Check is what [Probe] found out about one layer.
@@ -20,18 +18,18 @@ type Check struct {
 // Probe tries each layer on this machine, for people who ask why there is no sandbox. It starts jailed children that end at once, so it works only in programs
 // that look at [IsChild] first. The layers come in the order of their constants.
 func Probe() []Check {
-	return []Check{probeJail(UserNS), probeJail(Seccomp), probeLandlock(), probeCgroup(), probeUID()}
+	return []Check{probeUserNS(), probeSeccomp(), probeLandlock(), probeCgroup(), probeUID()}
 }
 
-// try starts a jail without the other layers than those named and ends it.
-func try(native bool, layers ...Layer) error {
+// try starts a jail without the other layers than those named and ends it. See start for look, which may be nil.
+func try(native bool, look func(pid int), layers ...Layer) error {
 	cfg := &Config{Native: native}
 	for _, l := range []Layer{UserNS, Seccomp, Landlock, Cgroup, UID} {
 		if !contains(names(layers), string(l)) {
 			cfg.Insecure = append(cfg.Insecure, l)
 		}
 	}
-	p, err := Start(cfg)
+	p, err := start(cfg, look)
 	if err != nil {
 		return err
 	}
@@ -61,16 +59,39 @@ func check(l Layer, detail string, err error) Check {
 	return c
 }
 
-func probeJail(l Layer) Check {
-	var u unix.Utsname
-	detail := "works"
-	if err := unix.Uname(&u); err == nil {
-		detail = "kernel " + unix.ByteSliceToString(u.Release[:])
+func probeUserNS() Check {
+	detail := ""
+	err := try(false, func(pid int) { detail = namespacesOf(pid) }, UserNS)
+	return check(UserNS, detail, err)
+}
+
+// namespacesOf tells which namespaces of a process are others than ours, and who its root is here.
+func namespacesOf(pid int) string {
+	var own, shared []string
+	for _, kind := range []string{"user", "mnt", "pid", "ipc", "uts", "net", "cgroup"} {
+		ours, err := os.Readlink("/proc/self/ns/" + kind)
+		theirs, theirErr := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+		if err == nil && theirErr == nil && ours != theirs {
+			own = append(own, kind)
+		} else {
+			shared = append(shared, kind)
+		}
 	}
-	if l == UserNS && os.Geteuid() != 0 {
-		detail += ", as an ordinary user"
+	detail := "its own: " + strings.Join(own, ", ")
+	if shared != nil {
+		detail += "; not seen to be: " + strings.Join(shared, ", ")
 	}
-	return check(l, detail, try(false, l))
+	if ids, err := os.ReadFile(fmt.Sprintf("/proc/%d/uid_map", pid)); err == nil {
+		if f := strings.Fields(string(ids)); len(f) >= 3 {
+			detail += "; uid " + f[0] + " inside is " + f[1] + " here"
+		}
+	}
+	return detail
+}
+
+func probeSeccomp() Check {
+	detail := fmt.Sprintf("a filter of %d instructions is taken", len(*filterFor(roleEngine)))
+	return check(Seccomp, detail, try(false, nil, Seccomp))
 }
 
 func probeLandlock() Check {
@@ -82,7 +103,7 @@ func probeLandlock() Check {
 	if abi < 6 {
 		detail += " (6 and later also hold signals and abstract sockets; namespaces and seccomp do)"
 	}
-	return check(Landlock, detail, try(false, Landlock))
+	return check(Landlock, detail, try(false, nil, Landlock))
 }
 
 func probeCgroup() Check {
@@ -92,9 +113,9 @@ func probeCgroup() Check {
 	}
 	detail := fmt.Sprintf("version %d: memory and pids below %s", g.version, strings.TrimSuffix(g.memory, "/"+g.name()))
 	g.remove()
-	return check(Cgroup, detail, try(false, Cgroup))
+	return check(Cgroup, detail, try(false, nil, Cgroup))
 }
 
 func probeUID() Check {
-	return check(UID, "native guests have a uid of their own", try(true, UserNS, UID, Cgroup))
+	return check(UID, "native guests have a uid of their own", try(true, nil, UserNS, UID, Cgroup))
 }

@@ -56,7 +56,10 @@ func (e Exit) String() string {
 // Start runs this executable again as a jailed child and returns when its jail is complete: [Enter] has returned nil there. The
 // child dies with its parent, and everything it started dies with it. A layer that this machine does not give and that cfg does not give
 // up is a [LayerError]. The caller keeps cfg.Files and may close them after Start; it must call [Process.Wait].
-func Start(cfg *Config) (*Process, error) {
+func Start(cfg *Config) (*Process, error) { return start(cfg, nil) }
+
+// start is Start. Look, if not nil, is called with the child's process id when its namespaces are there and it waits for its plan.
+func start(cfg *Config, look func(pid int)) (*Process, error) {
 	p := &Process{stderr: &lockedTail{log: logTail{max: maxStderr}}, done: make(chan struct{})}
 	l, err := newLaunch(cfg)
 	if err != nil {
@@ -80,6 +83,9 @@ func Start(cfg *Config) (*Process, error) {
 	if err := <-started; err != nil {
 		p.cleanUp()
 		return nil, l.explain(err)
+	}
+	if look != nil {
+		look(p.cmd.Process.Pid)
 	}
 	if err := l.introduce(p.cmd.Process.Pid); err != nil {
 		p.Kill()

@@ -106,7 +106,7 @@ func (w *rewritten) globals(sections map[byte][]byte) (stop int, exports [][]byt
 		}
 	}
 	export("stop", exportGlobal, stop)
-	sections[sectionGlobal] = lengthen(sections[sectionGlobal], [][]byte{{typeI32, 1, 0x41, 0, 0x0b}})
+	sections[sectionGlobal] = lengthen(sections[sectionGlobal], [][]byte{{i32, 1, 0x41, 0, 0x0b}})
 	return stop, exports
 }
 

@@ -60,7 +60,14 @@ type Limits struct {
 	Wall   time.Duration // default 60 s
 	CPU    time.Duration // default 60 s
 	Output int64         // bytes written to stdout; default 256 MiB
-	Log    int64         // bytes of stderr kept; what is beyond is dropped, not an error; default 64 KiB
+
+	Reads     int64 // calls that read stdin; default: no limit
+	ReadBytes int64 // bytes read from stdin; default: no limit
+	Writes    int64 // calls that write stdout; default: no limit
+
+	// What is beyond these is dropped, not an error; the end is kept.
+	Log      int64 // bytes of stderr; default 64 KiB
+	LogLines int64 // lines of stderr; default 1,000
 }
 
 // Streams are the channels of one run. Stdin is read on the guest's demand; what the guest writes is passed on as it
@@ -68,6 +75,7 @@ type Limits struct {
 type Streams struct {
 	Stdin  io.Reader
 	Stdout io.Writer
+	Laps   *Laps // if not nil, the run does several pieces of work; see [RunLaps]
 }
 
 // A Run is one execution of a guest from fresh state.
@@ -86,11 +94,13 @@ type Report struct {
 	System     time.Duration // CPU
 	PeakMemory int64         // bytes
 	Exit       int
-	Reads      int64 // calls and bytes, as the guest made them
+	Reads      int64 // calls and bytes: of wasm those that the guest made, of a native program those by which its pipes were served
 	ReadBytes  int64
 	Writes     int64
 	WriteBytes int64
-	Log        string // what the guest wrote to stderr, bounded, control characters kept
+	LogLines   int64  // written to stderr
+	LogDropped int64  // of those, lines of which nothing is in Log
+	Log        string // the end of what the guest wrote to stderr, control characters kept; begins with "…" if that is not all
 }
 
 // A Guest is a program made ready to be run many times, each time from fresh state: nothing that one run did

@@ -68,7 +68,7 @@ func shim() []byte {
 		exports = append(exports, external(len(wasiCalls)+len(functions), c.name))
 		functions = append(functions, binary.AppendUvarint(nil, uint64(i)))
 		n := byte(len(params))
-		body := []byte{1, 1, typeI32, 0x03, typeI32}
+		body := []byte{1, 1, i32, 0x03, i32}
 		for p := range n {
 			body = append(body, 0x20, p)
 		}
@@ -89,6 +89,6 @@ func entry(w *rewritten) []byte {
 		body = append(body, 0x10, 2)
 	}
 	body = append(body, 0x10, 1, 0x0b)
-	return newAssembled().section(1, []byte{0x60, 0, 0}, []byte{0x60, 0, 1, typeI32}).section(2, imports...).section(3, []byte{0}).
+	return newAssembled().section(1, []byte{0x60, 0, 0}, []byte{0x60, 0, 1, i32}).section(2, imports...).section(3, []byte{0}).
 		section(7, external(len(imports), "run")).section(10, prefixed(body...))
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A watch stops a guest's run when it has taken too long, or its context ends. There is one for all runs of a guest: a
@@ -124,11 +122,4 @@ func (w *watch) close() {
 	if w.timer != nil {
 		w.timer.Stop()
 	}
-}
-
-// readClock reads a clock of CPU time.
-func readClock(clock int32) (time.Duration, error) {
-	var ts unix.Timespec
-	err := unix.ClockGettime(clock, &ts)
-	return time.Duration(ts.Nano()), err
 }

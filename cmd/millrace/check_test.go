@@ -55,6 +55,8 @@ func TestCheckPasses(t *testing.T) {
 		{"command", []string{script(t, `tr ' ' '\n'`), "--reducer", "count"}},
 		{"map-only", []string{script(t, `tr ' ' '\n'`)}},
 		{"native", []string{"../../examples/wordcount", "--engine", "native"}},
+		{"shared native", []string{"../../examples/wordcount", "--engine", "native", "--isolation", "split"}},
+		{"shared wasm", []string{"../../examples/wordcount", "--isolation", "split"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")

@@ -35,7 +35,7 @@ func (f finding) print(w io.Writer) {
 	}
 }
 
-// diagnose prints findings and fails if something that jobs need is missing.
+// diagnose looks at the machine and at the stores that were named.
 func (a *app) diagnose(c *doctorCmd) error {
 	findings := append([]finding{kernel(), goTool(a)}, layers()...)
 	findings = append(findings, a.tryEngines()...)
@@ -44,6 +44,11 @@ func (a *app) diagnose(c *doctorCmd) error {
 	for _, uri := range c.URI {
 		findings = append(findings, a.tryStore(uri, access))
 	}
+	return a.tell(findings)
+}
+
+// tell prints findings and returns an error if something failed that jobs need.
+func (a *app) tell(findings []finding) error {
 	failed := false
 	for _, f := range findings {
 		f.print(a.stdout)

@@ -162,19 +162,20 @@ func TestMisbehaviour(t *testing.T) {
 		name    string
 		program func(t *testing.T) string
 		reasons map[string]string // what the reason of each kind of object says
+		flags   []string
 	}{
-		{"wasm", func(t *testing.T) string { return hostile(t, job.Wasm) }, sdk},
-		{"native", func(t *testing.T) string { return hostile(t, job.Native) }, sdk},
-		{"script", func(*testing.T) string { return "testdata/hostile.sh" }, script},
+		{"wasm", func(t *testing.T) string { return hostile(t, job.Wasm) }, sdk, nil},
+		{"wasm split", func(t *testing.T) string { return hostile(t, job.Wasm) }, sdk, []string{"--isolation", "split"}},
+		{"native", func(t *testing.T) string { return hostile(t, job.Native) }, sdk, nil},
+		{"native split", func(t *testing.T) string { return hostile(t, job.Native) }, sdk, []string{"--isolation", "split"}},
+		{"script", func(*testing.T) string { return "testdata/hostile.sh" }, script, []string{"--reducer", "sum"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			mixed, alone, good, failing := objects(t, c.reasons)
 			out, want := filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "want")
 			args := []string{"run", c.program(t), "-r", "3", "--tolerate", "50%", "--slots", "1",
-				"--limit-wall", "700ms", "--limit-memory", "64MiB", "--limit-output", "1MiB"}
-			if c.name == "script" {
-				args = append(args, "--reducer", "sum")
-			}
+				"--limit-wall", "2s", "--limit-memory", "64MiB", "--limit-output", "1MiB"}
+			args = append(args, c.flags...)
 			if code, _, stderr := ended(t, append(args, "-i", alone, "-o", want)...); code != 0 {
 				t.Fatalf("good objects alone: exit code %d\n%s", code, stderr)
 			}

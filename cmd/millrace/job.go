@@ -14,6 +14,7 @@ type execution struct {
 	*outputFlags
 	sorted bool
 	safe   bool   // the program itself makes what it prints safe for a terminal
+	clocks bool   // say what attempts took
 	noun   string // what the program's records are called: match, record
 
 	counter string // of the program, that counts those; "": its records are counted
@@ -37,6 +38,7 @@ func (a *app) execute(spec *job.Spec, x *execution) (*job.Result, error) {
 		Stdout:      stdout,
 		Sorted:      x.sorted,
 		Progress:    p.start,
+		Committed:   p.committed,
 		MaxRequests: int64(x.MaxRequests),
 		Approve:     a.approve(int64(x.MaxRequests), scr),
 	})
@@ -56,6 +58,9 @@ func (a *app) execute(spec *job.Spec, x *execution) (*job.Result, error) {
 			n = result.Counters.User[x.counter]
 		}
 		summarize(a.stderr, result, limit, plural(n, x.noun))
+		if x.clocks {
+			accountFor(a.stderr, result)
+		}
 	}
 	return result, nil
 }

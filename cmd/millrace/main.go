@@ -9,6 +9,7 @@ import (
 )
 
 func main() {
+	inside()
 	runner.Child()
 	debug.SetGCPercent(800) // the heap is small and what is read lies outside of it
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

@@ -91,6 +91,9 @@ func cause(err error) error {
 	return err
 }
 
+// maxCode is how much of a program a runner takes: bytes.
+const maxCode = 256 << 20
+
 // examine tells by its first bytes which engine runs the file at path, and returns its SHA-256.
 func examine(path string) (engine job.Engine, digest string, err error) {
 	f, err := os.Open(path)
@@ -111,6 +114,13 @@ func examine(path string) (engine job.Engine, digest string, err error) {
 		return "", "", errors.New("not a main package")
 	default:
 		return "", "", errors.New("neither a WebAssembly module nor a Linux executable")
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return "", "", err
+	}
+	if info.Size() > maxCode {
+		return "", "", fmt.Errorf("%d bytes are over the limit of %d", info.Size(), maxCode)
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return "", "", err

@@ -86,6 +86,18 @@ func (p *progress) json(s job.Progress) {
 	}
 }
 
+// committed shows the report of an attempt, between the snapshots: a line {"committed": …}.
+func (p *progress) committed(r job.AttemptReport) {
+	if p.mode != "json" {
+		return
+	}
+	if line, err := json.Marshal(struct {
+		Report job.AttemptReport `json:"committed"`
+	}{r}); err == nil {
+		p.screen.print(string(line))
+	}
+}
+
 // share returns how much of its phase a job has behind it, and of how much; total is negative while it is unknown.
 func share(s job.Progress) (done, total int64) {
 	switch s.Phase {

@@ -44,7 +44,7 @@ func (c *runCmd) Run(a *app) error {
 		return err
 	}
 	defer cleanup()
-	result, err := a.execute(spec, &execution{outputFlags: &c.outputFlags, noun: "record"})
+	result, err := a.execute(spec, &execution{outputFlags: &c.outputFlags, clocks: true, noun: "record"})
 	if err != nil {
 		return err
 	}
@@ -64,10 +64,11 @@ type jobFlags struct {
 	Reducers int        `group:"output" short:"r" placeholder:"N" help:"Partitions of the result, a part each (default 1)."`
 	Format   job.Format `group:"output" placeholder:"text|jsonl" help:"How records are written (default text: key TAB value)."`
 
-	Engine  job.Engine        `group:"program" placeholder:"wasm|native" help:"How a Go package is built and run (default wasm)."`
-	Param   map[string]string `group:"program" short:"p" mapsep:"none" placeholder:"NAME=VALUE" help:"A parameter of the program; may be repeated."`
-	Reducer string            `group:"program" placeholder:"NAME" help:"Stock reducer for a program that has none: sum, sum:float64, count, min, max, mean, identity."`
-	OKExit  []int             `group:"program" name:"ok-exit" placeholder:"CODE" help:"Exit codes of a command that mean success (default 0)."`
+	Engine    job.Engine        `group:"program" placeholder:"wasm|native" help:"How a Go package is built and run (default wasm)."`
+	Param     map[string]string `group:"program" short:"p" mapsep:"none" placeholder:"NAME=VALUE" help:"A parameter of the program; may be repeated."`
+	Reducer   string            `group:"program" placeholder:"NAME" help:"Stock reducer for a program that has none: sum, sum:float64, count, min, max, mean, identity."`
+	Isolation job.Isolation     `group:"program" placeholder:"object|split" help:"Whether each object has a fresh instance of the program or the objects of a split share one (default object)."`
+	OKExit    []int             `group:"program" name:"ok-exit" placeholder:"CODE" help:"Exit codes of a command that mean success (default 0)."`
 
 	Deterministic job.Determinism `group:"program" placeholder:"check" help:"Map 1% of the objects again, WebAssembly also by an interpreter, and fail if one comes out otherwise."`
 
@@ -121,6 +122,7 @@ func (f *jobFlags) apply(spec *job.Spec) error {
 	override(&spec.Format, f.Format)
 	override(&spec.Deterministic, f.Deterministic)
 	override(&spec.Slots, f.Slots)
+	override(&spec.Isolation, f.Isolation)
 	if len(f.OKExit) > 0 {
 		spec.OKExit = f.OKExit
 	}

@@ -38,6 +38,12 @@ func TestScripts(t *testing.T) {
 			e.Vars = append(e.Vars, s3...)
 			return nil
 		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "refused": refused, "nofiles": nofiles},
 	})
 }

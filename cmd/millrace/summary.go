@@ -56,6 +56,23 @@ func summarize(stderr io.Writer, r *job.Result, limit int64, found string) {
 	}
 }
 
+// accountFor says what the attempts of a job took. They run side by side, so that their times add up to more than the job's.
+func accountFor(stderr io.Writer, r *job.Result) {
+	c := r.Counters
+	text := fmt.Sprintf("%s ran %s (%s of CPU) and waited %s for a slot; at most %s of memory in one", plural(c.Attempts, "attempt"),
+		duration(c.Run), duration(c.CPU), duration(c.Queue), bytes(c.PeakMemory))
+	if c.Retries > 0 {
+		text += fmt.Sprintf("; %s failed or lost", count(c.Retries))
+	}
+	if c.Beaten > 0 {
+		text += fmt.Sprintf("; %s beaten by another", count(c.Beaten))
+	}
+	if c.LogDropped > 0 {
+		text += fmt.Sprintf("; %s of %s of log dropped", count(c.LogDropped), plural(c.LogLines, "line"))
+	}
+	warn(stderr, text)
+}
+
 // keys names parts: all, or the first and the last.
 func keys(parts []job.Part) string {
 	switch n := len(parts); n {

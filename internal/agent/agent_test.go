@@ -24,7 +24,10 @@ import (
 	"github.com/millrace/millrace/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	runner.Child()
+	goleak.VerifyTestMain(m)
+}
 
 // Objects of all sizes reach the mapper byte for byte, read one by one or several at once.
 func TestObjectsAreExact(t *testing.T) {

@@ -164,7 +164,8 @@ func (t *try) result(ctx context.Context, d *runner.Done) (*coordinator.Result, 
 		Objects: d.Objects + t.unread + int64(len(t.lease.Skip)),
 		Bytes:   d.Bytes, Emitted: d.Emitted, Output: d.Output, User: d.User,
 		Checked: t.checked, Unchecked: t.unchecked,
-		CPU: time.Duration(d.CPUUser+d.CPUSystem) + t.checkCPU, PeakMemory: max(d.Peak, d.GuestPeak),
+		Queue: t.lease.Queued, Run: time.Since(t.began), CPU: time.Duration(d.CPUUser+d.CPUSystem) + t.checkCPU, PeakMemory: max(d.Peak, d.GuestPeak),
+		Reads: d.Reads, ReadBytes: d.ReadBytes, Writes: d.Writes, WriteBytes: d.WriteBytes, LogLines: d.LogLines, LogDropped: d.LogDropped,
 	}}
 	for i, reason := range t.lease.Skip {
 		t.fail(i, reason)

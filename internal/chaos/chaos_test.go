@@ -35,9 +35,10 @@ type order struct {
 
 // A report is what such a process prints when its job has ended.
 type report struct {
-	Steps   []string // those it came through
-	Resumed bool
-	Error   string
+	Steps     []string // those it came through
+	Committed []job.AttemptReport
+	Resumed   bool
+	Error     string
 }
 
 const orderEnv = "MILLRACE_CHAOS"
@@ -60,6 +61,11 @@ func obey(text string) int {
 	var r report
 	result, err := local.Run(context.Background(), &o.Spec, &local.Options{
 		Schemes: store.Schemes{"file": file.Open, "s3": s3.Open},
+		Committed: func(a job.AttemptReport) {
+			mu.Lock()
+			defer mu.Unlock()
+			r.Committed = append(r.Committed, a)
+		},
 		Step: func(name string) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -25,6 +25,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -47,7 +48,19 @@ const (
 type Cache struct {
 	dir string
 	key []byte
+
+	mu     sync.Mutex
+	recent []recent // what Get has returned, latest first
 }
+
+// A recent is a file that was authenticated once and cannot change any more.
+type recent struct {
+	name string
+	file *os.File
+}
+
+// maxRecent is how many files a Cache keeps open.
+const maxRecent = 8
 
 // Open opens the cache in dir, which it makes if need be. It refuses a directory that others than its owner can reach.
 func Open(dir string) (*Cache, error) {
@@ -128,6 +141,9 @@ func (c *Cache) Get(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f, err := c.again(name); f != nil || err != nil {
+		return f, err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -153,7 +169,69 @@ func (c *Cache) Get(name string) (*os.File, error) {
 	}
 	now := time.Now()
 	_ = os.Chtimes(path, now, now) // else it is only forgotten earlier
-	return content, nil
+	return content, c.remember(name, content)
+}
+
+// again returns a file that was returned before, nil if it was not.
+func (c *Cache) again(name string) (*os.File, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.IndexFunc(c.recent, func(r recent) bool { return r.name == name })
+	if i < 0 {
+		return nil, nil
+	}
+	r := c.recent[i]
+	c.recent = slices.Insert(slices.Delete(c.recent, i, i+1), 0, r)
+	return dup(r.file)
+}
+
+func (c *Cache) remember(name string, f *os.File) error {
+	kept, err := dup(f)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.recent = slices.Insert(c.recent, 0, recent{name, kept})
+	if n := len(c.recent); n > maxRecent {
+		err = c.recent[n-1].file.Close()
+		c.recent = c.recent[:n-1]
+	}
+	return err
+}
+
+// dup returns another descriptor of a file in memory. Its readers use no offset but their own.
+func dup(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("dup", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// forget makes the next Get look at the directory.
+func (c *Cache) forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, r := range c.recent {
+		if r.name == name {
+			_ = r.file.Close() // a file in memory has nothing to lose
+			c.recent = slices.Delete(c.recent, i, i+1)
+			return
+		}
+	}
+}
+
+// Close closes what is kept open.
+func (c *Cache) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var err error
+	for _, r := range c.recent {
+		err = errors.Join(err, r.file.Close())
+	}
+	c.recent = nil
+	return err
 }
 
 // drop removes a file that is not what it says.
@@ -170,6 +248,7 @@ func (c *Cache) Put(name string, content *os.File) error {
 	if err != nil {
 		return err
 	}
+	c.forget(name)
 	err = c.write(filepath.Base(path), func(f *os.File) error {
 		if _, err := f.Seek(int64(len(magic)+sha256.Size), io.SeekStart); err != nil {
 			return err

@@ -20,6 +20,11 @@ func open(t *testing.T, dir string) *Cache {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return c
 }
 
@@ -71,6 +76,12 @@ func TestCache(t *testing.T) {
 	}
 	if got, _ := get(t, c, "y"); got != strings.Repeat("long ", 1<<20) {
 		t.Errorf("got %d bytes", len(got))
+	}
+	if err := os.Remove(filepath.Join(dir, "y.code")); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := get(t, c, "y"); len(got) != 5<<20 {
+		t.Errorf("got %d bytes of what was there before", len(got))
 	}
 	f, err := c.Get("x")
 	if err != nil {
@@ -192,6 +203,7 @@ func TestConcurrent(t *testing.T) {
 				return
 			}
 			put(t, c, "x", "content")
+			defer c.Close()
 			for range 20 {
 				put(t, c, "x", "content")
 				if got, ok := get(t, c, "x"); !ok || got != "content" {

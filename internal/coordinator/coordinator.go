@@ -25,8 +25,10 @@ type Log interface {
 type Options struct {
 	Log     Log
 	Discard func(ctx context.Context, h store.Handle) error // gives up pending output
-	Now     func() time.Time                                // nil means time.Now
-	Hold    time.Duration                                   // how long a Want is kept without an answer; 0 means a second
+	// Committed, if not nil, is told of each attempt that counts, in the order of the log. It must not wait for the coordinator.
+	Committed func(c *Committed)
+	Now       func() time.Time // nil means time.Now
+	Hold      time.Duration    // how long a Want is kept without an answer; 0 means a second
 }
 
 // A Coordinator runs a [Machine]. Its methods may be called concurrently.
@@ -238,6 +240,7 @@ func (l *loop) step(ctx context.Context, e Event) {
 	if l.broken {
 		return
 	}
+	l.m.At(l.c.opts.Now())
 	for _, effect := range l.m.Step(e) {
 		switch f := effect.(type) {
 		case Grant:
@@ -253,6 +256,9 @@ func (l *loop) step(ctx context.Context, e Event) {
 				l.end(Outcome{}, err)
 				l.c.cancel()
 				return
+			}
+			if c := f.Record.Committed; c != nil && l.c.opts.Committed != nil {
+				l.c.opts.Committed(c)
 			}
 		case Discard:
 			l.discard(ctx, f.Handles)

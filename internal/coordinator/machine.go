@@ -39,9 +39,11 @@ type Machine struct {
 	sealed bool
 	digest string
 
+	now time.Time // the latest that At was told
+
 	mapsDone, redsDone int
 	total              job.Counters // of committed attempts
-	retries            int64
+	retries, beaten    int64
 	shuffle            int64
 	over               bool // Finish or Fail was returned
 }
@@ -55,6 +57,13 @@ func New(conf Config) *Machine {
 		later: placement.New(conf.Patience),
 		nodes: make(map[string]uint64),
 		total: job.Counters{User: make(map[string]int64)},
+	}
+}
+
+// At tells the machine what time it is. It only counts by it how long tasks wait for a slot.
+func (m *Machine) At(now time.Time) {
+	if now.After(m.now) {
+		m.now = now
 	}
 }
 
@@ -96,7 +105,7 @@ func (m *Machine) Step(e Event) []Effect {
 }
 
 func (m *Machine) planned(e Planned) []Effect {
-	t := &task{id: e.Split.Task, split: e.Split}
+	t := &task{id: e.Split.Task, split: e.Split, since: m.now}
 	m.tasks[t.id] = t
 	m.maps = append(m.maps, t)
 	m.queue.Push(t.place())
@@ -155,7 +164,7 @@ func (m *Machine) lease(t *task, node string) Lease {
 	t.try++
 	t.state, t.node = leased, node
 	t.running = Running{Attempt: t.attempt()}
-	l := Lease{Attempt: t.attempt(), Partitions: m.conf.Reducers}
+	l := Lease{Attempt: t.attempt(), Queued: m.now.Sub(t.since), Partitions: m.conf.Reducers}
 	if t.id.IsReduce() {
 		l.Partition = t.part
 		for _, mt := range m.maps {
@@ -199,6 +208,10 @@ func (m *Machine) reported(e Reported) []Effect {
 		t, why = m.current(c.Attempt, c.Node)
 	}
 	if why != "" {
+		if t := m.tasks[c.Attempt.Task]; t != nil && t.state == committed && !slices.Contains(t.beaten, c.Attempt.Try) {
+			t.beaten = append(t.beaten, c.Attempt.Try)
+			m.beaten++
+		}
 		return append(effects, Judge{e.Ticket, Verdict{Reason: why}}, Discard{c.Result.handles()})
 	}
 	t.state, t.result = committed, c.Result
@@ -248,6 +261,7 @@ func (m *Machine) broken(e Broken) []Effect {
 
 // again has t tried again, ahead of what was not tried yet.
 func (m *Machine) again(t *task) {
+	t.since = m.now
 	if t.id.IsReduce() {
 		m.later.PushFront(t.place())
 	} else {
@@ -310,7 +324,7 @@ func (m *Machine) advance(now time.Time) []Effect {
 	}
 	if len(m.reds) < m.conf.Reducers {
 		for i := range m.conf.Reducers {
-			t := &task{id: job.ReduceTask(i), part: i}
+			t := &task{id: job.ReduceTask(i), part: i, since: m.now}
 			m.tasks[t.id] = t
 			m.reds = append(m.reds, t)
 			m.later.Push(t.place())
@@ -376,8 +390,15 @@ func (m *Machine) count(c *job.Counters, sign int64) {
 	t.Unchecked += sign * c.Unchecked
 	t.Emitted += sign * c.Emitted
 	t.Output += sign * c.Output
+	t.Queue += time.Duration(sign) * c.Queue
+	t.Run += time.Duration(sign) * c.Run
 	t.CPU += time.Duration(sign) * c.CPU
-	t.PeakMemory = max(t.PeakMemory, c.PeakMemory)
+	t.Reads += sign * c.Reads
+	t.ReadBytes += sign * c.ReadBytes
+	t.Writes += sign * c.Writes
+	t.WriteBytes += sign * c.WriteBytes
+	t.LogLines += sign * c.LogLines
+	t.LogDropped += sign * c.LogDropped
 	for k, v := range c.User {
 		t.User[k] += sign * v
 	}
@@ -390,6 +411,7 @@ func (m *Machine) Progress() job.Progress {
 		Objects: m.total.Objects, Bytes: m.total.Bytes, Failed: m.total.Failed, Records: m.total.Emitted,
 		Maps: m.mapsDone, MapTotal: len(m.maps),
 		ShuffleBytes: m.shuffle, Reduces: m.redsDone, ReduceTotal: m.conf.Reducers,
+		Queue: m.total.Queue, Run: m.total.Run, CPU: m.total.CPU, PeakMemory: m.peak(),
 	}
 	for _, t := range m.maps {
 		if t.state == leased {
@@ -408,6 +430,18 @@ func (m *Machine) Progress() job.Progress {
 	return p
 }
 
+// peak returns the memory of the largest committed attempt.
+func (m *Machine) peak() (n int64) {
+	for _, ts := range [][]*task{m.maps, m.reds} {
+		for _, t := range ts {
+			if t.state == committed {
+				n = max(n, t.result.Counters.PeakMemory)
+			}
+		}
+	}
+	return n
+}
+
 // An Outcome is all that committed attempts made.
 type Outcome struct {
 	Digest   string // of the plan
@@ -418,7 +452,7 @@ type Outcome struct {
 // Outcome returns what committed attempts made. It is complete after Finish.
 func (m *Machine) Outcome() Outcome {
 	o := Outcome{Digest: m.digest, Counters: m.total, Parts: make(map[job.TaskID]*Result)}
-	o.Counters.Retries = m.retries
+	o.Counters.Retries, o.Counters.Beaten, o.Counters.PeakMemory = m.retries, m.beaten, m.peak()
 	for _, t := range m.tasks {
 		o.Counters.Attempts += int64(t.try)
 		if t.state == committed {

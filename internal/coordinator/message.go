@@ -1,6 +1,8 @@
 package coordinator
 
 import (
+	"time"
+
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/store"
 )
@@ -25,6 +27,7 @@ type Lease struct {
 	Idle    bool          `json:"idle,omitempty"`
 	Over    bool          `json:"over,omitempty"`
 	Attempt job.AttemptID `json:"attempt,omitzero"`
+	Queued  time.Duration `json:"queued_ns,omitempty"` // how long the task waited for a slot, this time
 
 	// A map attempt.
 	Split      *job.Split     `json:"split,omitempty"`

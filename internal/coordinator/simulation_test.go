@@ -3,6 +3,7 @@ package coordinator
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 	"time"
 
@@ -32,6 +33,8 @@ type world struct {
 	counts  map[job.TaskID]Result
 	thrown  map[string]bool
 	waiting map[Ticket]string
+	tries   map[job.TaskID]int // the attempts that count
+	beaten  map[job.AttemptID]bool
 	end     Effect
 	err     error
 }
@@ -42,6 +45,7 @@ func simulate(seed uint64) error {
 	w := &world{
 		r: r, now: start, held: map[string][]Lease{}, inc: map[string]uint64{},
 		counts: map[job.TaskID]Result{}, thrown: map[string]bool{}, waiting: map[Ticket]string{},
+		tries: map[job.TaskID]int{}, beaten: map[job.AttemptID]bool{},
 		m: New(Config{Job: "j", Epoch: 3, Reducers: reducers, Tolerates: func(int64, int64) bool { return true }, Patience: time.Second}),
 	}
 	nodes := []string{"a", "b", "c"}
@@ -116,7 +120,11 @@ func (w *world) drop(node string) Lease {
 func (w *world) commit(node string) {
 	l := w.drop(node)
 	n := int64(w.r.IntN(9))
-	res := Result{Counters: job.Counters{Objects: n, User: map[string]int64{"u": n}}, Shuffle: n, Vector: uint64(l.Attempt.Try)}
+	res := Result{Counters: job.Counters{
+		Objects: n, Bytes: n << 1, Failed: n << 2, Emitted: n << 3, Output: n << 4, User: map[string]int64{"u": n},
+		Queue: l.Queued, Run: time.Duration(n), CPU: time.Duration(n << 5), PeakMemory: n << 6,
+		Reads: n << 7, ReadBytes: n << 8, Writes: n << 9, WriteBytes: n << 10, LogLines: n << 11, LogDropped: n << 12,
+	}, Shuffle: n, Vector: uint64(l.Attempt.Try)}
 	res.Part = &store.Pending{Handle: store.Handle{ID: fmt.Sprint(l.Attempt, node, w.inc[node])}}
 	c := Commit{w.sender(node), l.Attempt, res}
 	w.sent = append(w.sent, c)
@@ -126,6 +134,7 @@ func (w *world) commit(node string) {
 func (w *world) report(c Commit) { w.step(Reported{1, c}) }
 
 func (w *world) step(e Event) {
+	w.m.At(w.now)
 	for _, f := range w.m.Step(e) {
 		if w.end != nil {
 			if _, ok := f.(Grant); !ok {
@@ -148,16 +157,28 @@ func (w *world) step(e Event) {
 					w.err = fmt.Errorf("%s is to fetch %+v, which is not committed", f.Lease.Attempt, run)
 				}
 			}
+			if f.Lease.Queued < 0 || f.Lease.Queued > w.now.Sub(start) {
+				w.err = fmt.Errorf("%s waited %v, and the job began %v ago", f.Lease.Attempt, f.Lease.Queued, w.now.Sub(start))
+			}
 			w.held[node] = append(w.held[node], f.Lease)
 		case Append:
 			if id := f.Record.Lost; id != "" {
 				delete(w.counts, id)
+				delete(w.tries, id)
 			}
 			if c := f.Record.Committed; c != nil {
 				if _, ok := w.counts[c.Attempt.Task]; ok {
 					w.err = fmt.Errorf("%s commits a second time", c.Attempt.Task)
 				}
 				w.counts[c.Attempt.Task] = c.Result
+				w.tries[c.Attempt.Task] = c.Attempt.Try
+			}
+		case Judge:
+			if e, ok := e.(Reported); ok && !f.Verdict.Accepted {
+				a := e.Commit.Attempt
+				if by, ok := w.tries[a.Task]; ok && by != a.Try {
+					w.beaten[a] = true
+				}
 			}
 		case Discard:
 			for _, h := range f.Handles {
@@ -165,6 +186,24 @@ func (w *world) step(e Event) {
 			}
 		case Finish, Fail:
 			w.end = f
+		}
+	}
+}
+
+// add adds what an attempt reported to sum, field by field.
+func add(sum, c *job.Counters) {
+	s, v := reflect.ValueOf(sum).Elem(), reflect.ValueOf(c).Elem()
+	for i := range s.NumField() {
+		f := s.Field(i)
+		switch s.Type().Field(i).Name {
+		case "PeakMemory":
+			f.SetInt(max(f.Int(), v.Field(i).Int()))
+		case "User":
+			for k, n := range c.User {
+				sum.User[k] += n
+			}
+		default:
+			f.SetInt(f.Int() + v.Field(i).Int())
 		}
 	}
 }
@@ -178,6 +217,7 @@ func (w *world) check(maps, reducers int) error {
 		return fmt.Errorf("%d parts and %d commits for %d tasks", len(o.Parts), len(w.counts), maps+reducers)
 	}
 	var objects int64
+	sum := job.Counters{User: map[string]int64{}}
 	for id, r := range o.Parts {
 		want := w.counts[id]
 		if want.Part != r.Part {
@@ -187,6 +227,11 @@ func (w *world) check(maps, reducers int) error {
 			return fmt.Errorf("part of %s is published and was discarded", id)
 		}
 		objects += r.Counters.Objects
+		add(&sum, &want.Counters)
+	}
+	sum.Attempts, sum.Retries, sum.Beaten = o.Counters.Attempts, o.Counters.Retries, int64(len(w.beaten))
+	if !reflect.DeepEqual(o.Counters, sum) {
+		return fmt.Errorf("counters are %+v, the sum of what committed attempts reported is %+v", o.Counters, sum)
 	}
 	if o.Counters.Objects != objects || o.Counters.User["u"] != objects {
 		return fmt.Errorf("counters say %d and %d objects, the parts %d", o.Counters.Objects, o.Counters.User["u"], objects)

@@ -1,6 +1,8 @@
 package coordinator
 
 import (
+	"time"
+
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/placement"
 )
@@ -22,10 +24,12 @@ type task struct {
 	split  job.Split // of a map task
 	part   int       // of a reduce task
 	state  state
-	try    int    // attempts begun
-	node   string // of the attempt leased or committed
-	result Result // of the committed attempt
+	since  time.Time // it waits for a slot
+	try    int       // attempts begun
+	node   string    // of the attempt leased or committed
+	result Result    // of the committed attempt
 
+	beaten   []int          // attempts that were done after another had committed
 	failures int            // attempts that failed or whose runners died
 	refusals int            // attempts that runners said cannot succeed
 	deaths   map[int]int    // by object: runners that died while it was in flight

@@ -7,7 +7,8 @@ import (
 	"io"
 )
 
-// Answers writes a guest's replies, on the guest's side. Errors of the writer are sticky and come back from OK and Fail.
+// Answers writes a guest's replies, on the guest's side, and holds them back until Flush or until there are many. Errors of the
+// writer are sticky.
 type Answers struct {
 	w       *bufio.Writer
 	records uint64
@@ -26,6 +27,11 @@ func (a *Answers) Record(key, value []byte) error {
 		return errors.New("value is longer than 64 MiB")
 	}
 	a.records++
+	if len(key)+len(value)+len(a.head) <= a.w.Available() {
+		b := append(append(recordHead(a.w.AvailableBuffer(), key, value), key...), value...)
+		_, err := a.w.Write(b) // it lies there already
+		return err
+	}
 	a.w.Write(recordHead(a.head[:0], key, value))
 	a.w.Write(key)
 	_, err := a.w.Write(value)
@@ -53,16 +59,19 @@ func (a *Answers) Count(name string, n int64) {
 
 // OK ends the replies for an object that was mapped.
 func (a *Answers) OK() error {
-	a.w.Write(binary.AppendUvarint(append(a.head[:0], kindOK), a.records))
+	_, err := a.w.Write(binary.AppendUvarint(append(a.head[:0], kindOK), a.records))
 	a.records = 0
-	return a.w.Flush()
+	return err
 }
 
 // Fail ends the replies for a bad object. A long reason is cut.
 func (a *Answers) Fail(reason string) error {
 	reason = reason[:min(len(reason), maxReason)]
 	a.w.Write(binary.AppendUvarint(append(a.head[:0], kindFail), uint64(len(reason))))
-	a.w.WriteString(reason)
+	_, err := a.w.WriteString(reason)
 	a.records = 0
-	return a.w.Flush()
+	return err
 }
+
+// Flush sends what is held back.
+func (a *Answers) Flush() error { return a.w.Flush() }

@@ -25,6 +25,7 @@ func BenchmarkReplies(b *testing.B) {
 		a.Record([]byte("millrace"), []byte{2})
 	}
 	a.OK()
+	a.Flush()
 	b.ReportAllocs()
 	for n := 0; n < b.N; n += records {
 		r := NewReplies(nothing{}, 1, Bounds{})

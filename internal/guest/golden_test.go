@@ -22,6 +22,7 @@ func TestGolden(t *testing.T) {
 	a.Count("n", -1)
 	a.OK()
 	a.Fail("why")
+	a.Flush()
 	read := func(r io.Reader) string {
 		p, err := io.ReadAll(r)
 		if err != nil {
@@ -68,7 +69,7 @@ func TestGuestRefuses(t *testing.T) {
 		{"end with a length", head(kindObject, 5) + "\x00\x00\x00\x00\x00" + head(kindEnd, 1), "no data where an object's bytes must be"},
 	}
 	for _, tt := range tests {
-		o := NewObjects(strings.NewReader(tt.stdin))
+		o := NewObjects(strings.NewReader(tt.stdin), NewAnswers(io.Discard))
 		_, err := o.Next()
 		if err == nil {
 			_, err = o.Next() // skips the body

@@ -29,7 +29,8 @@
 //	fail       'F' string       reason: the object is bad; its records do not count
 //
 // A guest need not read an object to its end; it skips the rest before the next one. A guest that exits without ok or
-// fail for an object has failed it, whatever its exit code.
+// fail for an object has failed it, whatever its exit code. It may hold back what it answers until it reads on; a runner may
+// give objects ahead, before it has the answers to those before.
 package guest
 
 import "errors"

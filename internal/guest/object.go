@@ -42,21 +42,11 @@ const headerLen = 5
 // is out of bounds, is the error of the stream; the guest cannot mistake it for the object's end.
 // Streams may be concatenated with io.MultiReader.
 func ObjectStream(params []byte, m *Meta, body io.Reader, data []byte) io.Reader {
-	head := append(make([]byte, 0, len(params)+256), params...)
-	start := len(head)
-	head = append(head, kindObject, 0, 0, 0, 0)
-	head = appendString(head, m.Key)
-	head = appendString(head, m.URI)
-	head = appendString(head, m.ETag)
-	head = binary.AppendVarint(head, m.Size)
-	head = binary.AppendVarint(head, nanos(m.Modified))
-	s := &objectStream{pending: [2][]byte{head}, body: body}
-	n := len(head) - start - headerLen
-	if n > maxObject {
-		s.pending[0], s.err = nil, errors.New("object's name and metadata are larger than 64 KiB")
-		return s
+	head, err := appendMeta(append(make([]byte, 0, len(params)+256), params...), m)
+	if err != nil {
+		return &objectStream{err: err}
 	}
-	binary.BigEndian.PutUint32(head[start+1:], uint32(n))
+	s := &objectStream{pending: [2][]byte{head}, body: body}
 	if data != nil || body == nil {
 		s.body = nil
 		if len(data) > math.MaxUint32 {
@@ -69,6 +59,39 @@ func ObjectStream(params []byte, m *Meta, body io.Reader, data []byte) io.Reader
 		}
 	}
 	return s
+}
+
+// AppendObject appends what [ObjectStream] would carry of an object that is in memory. Meta that is out of bounds is an error.
+func AppendObject(dst []byte, m *Meta, data []byte) ([]byte, error) {
+	dst, err := appendMeta(dst, m)
+	if err != nil {
+		return dst, err
+	}
+	if len(data) > 0 {
+		dst = append(appendHeader(dst, kindData, len(data)), data...)
+	}
+	return appendHeader(dst, kindEnd, 0), nil
+}
+
+// ObjectSize returns a bound of what AppendObject appends, in bytes.
+func ObjectSize(m *Meta, data []byte) int {
+	return 3*headerLen + 5*binary.MaxVarintLen64 + len(m.Key) + len(m.URI) + len(m.ETag) + len(data)
+}
+
+func appendMeta(dst []byte, m *Meta) ([]byte, error) {
+	start := len(dst)
+	dst = append(dst, kindObject, 0, 0, 0, 0)
+	dst = appendString(dst, m.Key)
+	dst = appendString(dst, m.URI)
+	dst = appendString(dst, m.ETag)
+	dst = binary.AppendVarint(dst, m.Size)
+	dst = binary.AppendVarint(dst, nanos(m.Modified))
+	n := len(dst) - start - headerLen
+	if n > maxObject {
+		return dst[:start], errors.New("object's name and metadata are larger than 64 KiB")
+	}
+	binary.BigEndian.PutUint32(dst[start+1:], uint32(n))
+	return dst, nil
 }
 
 // unknownTime stands for a zero time.
@@ -93,13 +116,16 @@ func (s *objectStream) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	for {
+	for n := 0; ; {
 		for i := range s.pending {
-			if len(s.pending[i]) > 0 {
-				n := copy(p, s.pending[i])
-				s.pending[i] = s.pending[i][n:]
+			k := copy(p[n:], s.pending[i])
+			s.pending[i] = s.pending[i][k:]
+			if n += k; n == len(p) {
 				return n, nil
 			}
+		}
+		if n > 0 && (s.body != nil || s.end || s.err != nil) {
+			return n, nil // what follows may take its time
 		}
 		switch {
 		case s.err != nil:
@@ -142,11 +168,20 @@ type Objects struct {
 	inBody  bool
 	left    int // bytes left of the current data frame
 	current Meta
+	data    []byte // of inline objects that are larger than the reader's buffer
 }
 
-// NewObjects returns an Objects that reads r.
-func NewObjects(r io.Reader) *Objects {
-	return &Objects{r: bufio.NewReaderSize(r, 64<<10)}
+// inputBuffer is the buffer of a guest's stdin, in bytes.
+const inputBuffer = 64 << 10
+
+// NewObjects returns an Objects that reads r. What was answered on out is sent before r is asked for more.
+func NewObjects(r io.Reader, out *Answers) *Objects {
+	return &Objects{r: bufio.NewReaderSize(readerFunc(func(p []byte) (int, error) {
+		if err := out.Flush(); err != nil {
+			return 0, err
+		}
+		return r.Read(p)
+	}), inputBuffer)}
 }
 
 // Params returns the parameters that hold for the current object. They are not to be changed.
@@ -175,9 +210,9 @@ func (o *Objects) Next() (*Meta, error) {
 	if kind != kindObject || n > maxObject {
 		return nil, protocolError("no object where one must begin")
 	}
-	p := make([]byte, n)
-	if _, err := io.ReadFull(o.r, p); err != nil {
-		return nil, noEOF(err)
+	p, err := o.take(n)
+	if err != nil {
+		return nil, err
 	}
 	f := fields{p: p}
 	o.current = Meta{Key: f.string(), URI: f.string(), ETag: f.string(), Size: f.varint()}
@@ -191,8 +226,25 @@ func (o *Objects) Next() (*Meta, error) {
 	return &o.current, nil
 }
 
+// take returns the next n bytes of stdin, valid until more is read.
+func (o *Objects) take(n int) ([]byte, error) {
+	if n <= inputBuffer {
+		p, err := o.r.Peek(n)
+		if err != nil {
+			return nil, noEOF(err)
+		}
+		_, err = o.r.Discard(n)
+		return p, err
+	}
+	if cap(o.data) < n {
+		o.data = make([]byte, n)
+	}
+	_, err := io.ReadFull(o.r, o.data[:n])
+	return o.data[:n:n], noEOF(err)
+}
+
 // Inline returns all bytes of the current object if they are at most limit and came in one piece, else nil. It is called
-// before the first Read, if at all, and Read still gives the bytes.
+// before the first Read, if at all; Read does not give what it gave. The bytes are valid until Read or Next is called.
 func (o *Objects) Inline(limit int) ([]byte, error) {
 	if o.current.Size <= 0 || o.current.Size > int64(limit) {
 		return nil, nil
@@ -204,11 +256,11 @@ func (o *Objects) Inline(limit int) ([]byte, error) {
 	if n := binary.BigEndian.Uint32(head[1:]); head[0] != kindData || int64(n) != o.current.Size {
 		return nil, nil
 	}
-	p := make([]byte, o.current.Size)
-	if _, err := io.ReadFull(readerFunc(o.Read), p); err != nil {
+	if _, err := o.r.Discard(headerLen); err != nil {
 		return nil, noEOF(err)
 	}
-	return p, nil
+	p, err := o.take(int(o.current.Size))
+	return p[:len(p):len(p)], err
 }
 
 // Read reads the current object's bytes.

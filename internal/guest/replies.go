@@ -52,6 +52,9 @@ func NewReplies(h Handler, objects int, b Bounds) *Replies {
 	return &Replies{h: h, b: b, objects: objects}
 }
 
+// Expect says that the guest was given one more object.
+func (r *Replies) Expect() { r.objects++ }
+
 // Write parses p. After an error it returns the same error again.
 func (r *Replies) Write(p []byte) (int, error) {
 	if r.err != nil {

@@ -47,7 +47,7 @@ func TestObjectStream(t *testing.T) {
 		)
 	}
 	for _, read := range []int{0, 3, 1 << 20} { // how much of a body the guest reads
-		o := NewObjects(rough(stdin()))
+		o := NewObjects(rough(stdin()), NewAnswers(io.Discard))
 		for i, want := range metas {
 			m, err := o.Next()
 			if err != nil {
@@ -69,7 +69,7 @@ func TestObjectStream(t *testing.T) {
 		}
 	}
 	// Inline takes what came in one piece and is short enough.
-	o := NewObjects(stdin())
+	o := NewObjects(stdin(), NewAnswers(io.Discard))
 	for i, want := range []string{"hello", "", "", "", "body"} {
 		o.Next()
 		p, err := o.Inline(1000)
@@ -108,7 +108,7 @@ func TestObjectStreamErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := 1; n < len(whole); n++ {
-		o := NewObjects(bytes.NewReader(whole[:n]))
+		o := NewObjects(bytes.NewReader(whole[:n]), NewAnswers(io.Discard))
 		_, err := o.Next()
 		if err == nil {
 			_, err = io.Copy(io.Discard, readerFunc(o.Read))
@@ -215,6 +215,7 @@ func stdout(t testing.TB) []byte {
 	check(a.Record([]byte("big"), bytes.Repeat([]byte("x"), 200_000)))
 	a.Count(strings.Repeat("n", 300), 1<<40)
 	check(a.OK())
+	check(a.Flush())
 	return buf.Bytes()
 }
 
@@ -358,7 +359,7 @@ func FuzzStdin(f *testing.F) {
 	p, _ = io.ReadAll(RecordStream(frame, pairs("a", "1")))
 	f.Add(p)
 	f.Fuzz(func(t *testing.T, p []byte) {
-		o := NewObjects(bytes.NewReader(p))
+		o := NewObjects(bytes.NewReader(p), NewAnswers(io.Discard))
 		for {
 			if _, err := o.Next(); err != nil {
 				break
@@ -383,11 +384,13 @@ func Example() {
 
 	// The guest:
 	var stdout bytes.Buffer
-	objects, answers := NewObjects(host), NewAnswers(&stdout)
+	answers := NewAnswers(&stdout)
+	objects := NewObjects(host, answers)
 	m, _ := objects.Next()
 	body, _ := io.ReadAll(objects)
 	answers.Record([]byte(m.Key), body)
 	answers.OK()
+	answers.Flush()
 
 	// The host again:
 	var l log

@@ -40,7 +40,9 @@ func (r *running) machineCode(ctx context.Context, module *os.File) (*os.File, e
 func (r *running) compiled(ctx context.Context, module *os.File) (*os.File, error) {
 	cache, name := r.opts.Cache, ""
 	if cache == nil {
-		cache = openCache()
+		if cache = openCache(); cache != nil {
+			defer cache.Close() //nolint:errcheck // files in memory have nothing to lose
+		}
 	}
 	if cache != nil {
 		var err error

@@ -44,6 +44,8 @@ type Options struct {
 	Cache *codecache.Cache
 	// InProcess, if not nil, is the program, and runs in this process without a jail: for tests and debuggers.
 	InProcess *job.Job
+	// Committed, if not nil, is told of each attempt that counts.
+	Committed func(r job.AttemptReport)
 	// Step, if not nil, is called at each step of committing, by name. Tests stop the world there.
 	Step func(name string)
 }
@@ -153,7 +155,7 @@ func (r *running) run(ctx context.Context) (*job.Result, error) {
 		return nil, err
 	}
 	m := coordinator.New(coordinator.Config{Job: r.id, Epoch: epoch, Reducers: reducers, Tolerates: tolerates})
-	c := coordinator.Start(context.WithoutCancel(ctx), m, coordinator.Options{Log: jobLog{log}, Discard: r.discard})
+	c := coordinator.Start(context.WithoutCancel(ctx), m, coordinator.Options{Log: jobLog{log}, Discard: r.discard, Committed: r.committed})
 	r.coord.Store(c)
 	r.then(func() error { c.Close(); return nil })
 	stop, err := serve(ctx, r.cluster, r.id, c)
@@ -271,12 +273,18 @@ func (r *running) progress() job.Progress {
 	return p
 }
 
+func (r *running) committed(c *coordinator.Committed) {
+	if r.opts.Committed != nil {
+		r.opts.Committed(job.AttemptReport{Attempt: c.Attempt, Node: c.Node, Counters: c.Result.Counters})
+	}
+}
+
 // finish publishes what the job came to, or has it printed.
 func (r *running) finish(ctx context.Context, o *coordinator.Outcome, s *plan.Summary, reducers int) (*job.Result, error) {
 	m := job.Manifest{
 		Version: 1, Job: r.id, Created: r.began.UTC().Truncate(time.Second),
 		Program: r.program(), Inputs: r.spec.Inputs, Params: r.spec.Params, Reducers: reducers, Format: r.spec.Format,
-		Counters: o.Counters,
+		Took: time.Since(r.began), Counters: o.Counters,
 	}
 	m.Counters.Archived, m.Counters.Markers = s.Archived, s.Markers
 	result := &job.Result{Manifest: m}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/millrace/millrace/internal/local"
+	"github.com/millrace/millrace/internal/runner"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/mapper"
 	"github.com/millrace/millrace/reducer"
@@ -20,7 +21,10 @@ import (
 	"github.com/millrace/millrace/store/mem"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	runner.Child()
+	goleak.VerifyTestMain(m)
+}
 
 func words(obj *mapper.Object, emit func(string, int64)) error {
 	sc := bufio.NewScanner(obj)

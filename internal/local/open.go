@@ -223,7 +223,7 @@ func (r *running) hello() runner.Hello {
 	_, _ = h.Write([]byte(r.id)) // digests are compared within a job only
 	hello := runner.Hello{
 		Version: runner.Version, Engine: r.spec.Program.Engine, Name: r.spec.Program.Name, Args: r.spec.Program.Args,
-		Params: r.spec.Params, OKExit: r.spec.OKExit, Limits: r.spec.Limits, Reducer: r.spec.Reducer, Format: r.spec.Format,
+		Params: r.spec.Params, OKExit: r.spec.OKExit, Limits: r.spec.Limits, Isolation: r.spec.Isolation, Reducer: r.spec.Reducer, Format: r.spec.Format,
 		DigestKey: h.Sum64(), Seed: seed(&r.spec.Program, r.spec.Params), Insecure: r.spec.Insecure,
 	}
 	for _, in := range r.places.inputs {

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 )
@@ -35,6 +36,32 @@ func (f *feed) next() (Piece, []byte, error) {
 	}
 	f.rest = rest
 	return p, data, nil
+}
+
+// object returns the next object that could be read so far, its first bytes and its body. What an object before pointed at is no longer
+// valid.
+func (f *feed) object() (Piece, []byte, *pieces, error) {
+	for {
+		p, data, err := f.next()
+		if err != nil {
+			return p, nil, nil, err
+		}
+		if !p.First {
+			f.err = fmt.Errorf("%w: object %d begins in the middle", ErrProtocol, p.Index)
+			return p, nil, nil, f.err
+		}
+		body := &pieces{f: f, data: data, last: p.Last, unread: p.Unread}
+		if !p.Unread {
+			return p, data, body, nil
+		}
+		body.drain()
+	}
+}
+
+// whole reports whether a whole object follows in the slab under way, so that taking it leaves valid what came before.
+func (f *feed) whole() bool {
+	const all = flagFirst | flagLast
+	return len(f.rest) >= objectHeader && binary.LittleEndian.Uint32(f.rest[32:])&all == all
 }
 
 // refill gives the slab back and waits for the next.

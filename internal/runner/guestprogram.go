@@ -29,20 +29,31 @@ func (g *guestProgram) close() error { return g.guest.Close() }
 // run runs the guest once. What is random in it is decided by the job's seed and what the run is for, so that the same object always meets
 // the same chance.
 func (g *guestProgram) run(ctx context.Context, purpose string, args, env []string, in io.Reader, out io.Writer) (sandbox.Report, error) {
-	return g.guest.Run(ctx, &sandbox.Run{
-		Args: args, Env: env, Seed: xxh3.HashStringSeed(purpose, g.seed),
-		Streams: sandbox.Streams{Stdin: in, Stdout: out},
-		Limits:  sandbox.Limits{Memory: g.limits.Memory, Wall: g.limits.Wall, CPU: g.limits.CPU, Output: g.limits.Output},
-	})
+	r := g.newRun(purpose, args, env)
+	r.Stdin, r.Stdout = in, out
+	return g.guest.Run(ctx, r)
 }
 
-// mapping is the purpose of a run that maps obj.
-func mapping(obj *mapper.Object) string { return "map " + obj.Key }
+// newRun returns a run without streams.
+func (g *guestProgram) newRun(purpose string, args, env []string) *sandbox.Run {
+	l := &g.limits
+	return &sandbox.Run{
+		Args: args, Env: env, Seed: xxh3.HashStringSeed(purpose, g.seed),
+		Limits: sandbox.Limits{
+			Memory: l.Memory, Wall: l.Wall, CPU: l.CPU, Output: l.Output,
+			Reads: l.Reads, ReadBytes: l.ReadBytes, Writes: l.Writes, Log: l.Log, LogLines: l.LogLines,
+		},
+	}
+}
+
+// mapping is the purpose of a run that maps the object of that key.
+func mapping(key string) string { return "map " + key }
 
 func usageOf(r *sandbox.Report) usage {
 	return usage{
 		user: r.User, system: r.System, wall: r.Wall, peak: r.PeakMemory, exit: r.Exit,
 		reads: r.Reads, readBytes: r.ReadBytes, writes: r.Writes, writeBytes: r.WriteBytes,
+		logLines: r.LogLines, logDropped: r.LogDropped,
 	}
 }
 
@@ -78,7 +89,7 @@ func (p *sdkProgram) mapObject(ctx context.Context, obj *mapper.Object, out *sta
 	h := &answers{stage: out}
 	replies := guest.NewReplies(h, 1, guest.Bounds{})
 	m := &guest.Meta{Key: obj.Key, URI: obj.URI, ETag: obj.ETag, Size: obj.Size, Modified: obj.Modified}
-	report, err := p.run(ctx, mapping(obj), nil, guest.Env(guest.Map), guest.ObjectStream(p.params, m, obj.Body, obj.Data), replies)
+	report, err := p.run(ctx, mapping(obj.Key), nil, guest.Env(guest.Map), guest.ObjectStream(p.params, m, obj.Body, obj.Data), replies)
 	return usageOf(&report), h.verdict(withLog(err, &report), replies)
 }
 

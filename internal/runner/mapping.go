@@ -11,6 +11,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/millrace/millrace/internal/guest"
+	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/mapper"
 	"github.com/millrace/millrace/shuffle"
 )
@@ -37,26 +39,23 @@ func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) err
 		s.sorter.Reset()
 	}
 	f := &feed{s: s}
-	var failed error // of the attempt; the rest of the split is still taken, to keep in step with the agent
+	var failed error // of the attempt
+	if p, ok := s.program.(*sdkProgram); ok && s.hello.Isolation == job.IsolateSplit {
+		failed = s.mapTogether(ctx, p, f)
+	}
+	// After a failure the rest of the split is still taken, to keep in step with the agent.
 	for {
-		p, data, err := f.next()
+		p, data, body, err := f.object()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return err
 		}
-		if !p.First {
-			return fmt.Errorf("%w: object %d begins in the middle", ErrProtocol, p.Index)
-		}
-		body := &pieces{f: f, data: data, last: p.Last, unread: p.Unread}
-		if !p.Unread && failed == nil {
+		if failed == nil {
 			failed = s.mapObject(ctx, &p, data, body)
 		} else {
 			body.drain()
-		}
-		if f.err != nil {
-			return f.err
 		}
 	}
 	if failed != nil {
@@ -77,13 +76,11 @@ func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) err
 
 // mapObject maps one object and lets go what it emitted if that succeeded. The error is the attempt's, not the object's.
 func (s *server) mapObject(ctx context.Context, p *Piece, data []byte, body *pieces) error {
-	if int(p.Input) >= len(s.hello.Inputs) {
-		return fmt.Errorf("%w: input %d of %d", ErrProtocol, p.Input, len(s.hello.Inputs))
+	m, err := s.meta(p)
+	if err != nil {
+		return err
 	}
-	in := &s.hello.Inputs[p.Input]
-	obj := &mapper.Object{
-		Key: p.Key[min(in.Base, len(p.Key)):], URI: in.Root + p.Key, Size: p.Size, ETag: p.ETag, Modified: time.Unix(0, p.Modified).UTC(), Params: s.hello.Params,
-	}
+	obj := &mapper.Object{Key: m.Key, URI: m.URI, Size: m.Size, ETag: m.ETag, Modified: m.Modified, Params: s.hello.Params}
 	if p.Last {
 		obj.Data, obj.Body = data, bytes.NewReader(data)
 	} else {
@@ -96,6 +93,22 @@ func (s *server) mapObject(ctx context.Context, p *Piece, data []byte, body *pie
 	use, err := s.program.mapObject(ctx, obj, &s.stage)
 	st.Current.Store(0)
 	s.account(&use)
+	return s.settle(p, body, use.exit, err)
+}
+
+// meta returns what a guest is told about an object.
+func (s *server) meta(p *Piece) (m guest.Meta, err error) {
+	if int(p.Input) >= len(s.hello.Inputs) {
+		return m, fmt.Errorf("%w: input %d of %d", ErrProtocol, p.Input, len(s.hello.Inputs))
+	}
+	in := &s.hello.Inputs[p.Input]
+	return guest.Meta{
+		Key: p.Key[min(in.Base, len(p.Key)):], URI: in.Root + p.Key, Size: p.Size, ETag: p.ETag, Modified: time.Unix(0, p.Modified).UTC(),
+	}, nil
+}
+
+// settle counts an object whose mapping ended in err, the guest's exit code being exit, and, if that is nil, lets go what it emitted. The error is the attempt's.
+func (s *server) settle(p *Piece, body *pieces, exit int, err error) error {
 	body.drain() // what the mapper left may be what could not be read
 	if body.unread {
 		return nil // the agent lists it
@@ -103,12 +116,13 @@ func (s *server) mapObject(ctx context.Context, p *Piece, data []byte, body *pie
 	if body.err != nil {
 		return nil // so is the channel; the feed knows
 	}
+	st := s.mem.Status()
 	s.done.Objects++
 	s.done.Bytes += p.Size
 	st.Objects.Add(1)
 	st.Bytes.Add(p.Size)
 	if p.Sum {
-		if err := s.sum(p.Index, use.exit, err); err != nil {
+		if err := s.sum(p.Index, exit, err); err != nil {
 			return err
 		}
 	}

@@ -3,9 +3,12 @@ package runner
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/millrace/millrace/internal/guest"
 	"github.com/millrace/millrace/job"
@@ -37,25 +40,30 @@ func load(ctx context.Context, h *Hello, code *os.File, inProcess *job.Job) (pro
 		return newProcess(inProcess)
 	}
 	if h.Engine == job.Builtin {
+		if h.Isolation == job.IsolateSplit {
+			return nil, errors.New("--isolation split: builtin programs have no instances to share")
+		}
 		return newBuiltin(h)
 	}
 	if code == nil {
 		return nil, fmt.Errorf("%w: program without code", ErrProtocol)
 	}
-	b, err := readCode(code)
-	if err != nil {
-		return nil, err
-	}
+	var b []byte
 	var g sandbox.Guest
-	switch h.Engine {
-	case job.Wasm:
-		if h.Interpret {
+	var err error
+	switch {
+	case h.Engine == job.Wasm && h.Interpret:
+		if b, err = readCode(code); err == nil {
 			g, err = sandbox.OpenInterpreted(ctx, b)
-		} else {
+		}
+	case h.Engine == job.Wasm:
+		if b, err = mapCode(code); err == nil {
 			g, err = sandbox.OpenCompiled(ctx, b)
 		}
-	case job.Native:
-		g, err = sandbox.OpenNative(b, nil)
+	case h.Engine == job.Native:
+		if b, err = readCode(code); err == nil {
+			g, err = sandbox.OpenNative(b, nil)
+		}
 	default:
 		return nil, fmt.Errorf("%w: engine %q", ErrProtocol, h.Engine)
 	}
@@ -66,7 +74,23 @@ func load(ctx context.Context, h *Hello, code *os.File, inProcess *job.Job) (pro
 	if bytes.Contains(b, []byte(guest.ABI)) {
 		return newSDK(ctx, e, h)
 	}
+	if h.Isolation == job.IsolateSplit {
+		return nil, errors.Join(errors.New("--isolation split: only a program of the Go SDK knows where an object ends; "+
+			"commands get a fresh instance for each object"), e.close())
+	}
 	return newCommand(e, h)
+}
+
+// mapCode maps what [Compile] returned, for as long as the process lives.
+func mapCode(f *os.File) ([]byte, error) {
+	if err := checkSealed(f); err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_POPULATE)
 }
 
 func readCode(f *os.File) ([]byte, error) {

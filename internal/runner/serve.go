@@ -181,6 +181,8 @@ func (s *server) account(r *usage) {
 	d.ReadBytes += r.readBytes
 	d.Writes += r.writes
 	d.WriteBytes += r.writeBytes
+	d.LogLines += r.logLines
+	d.LogDropped += r.logDropped
 }
 
 // A usage is what one run of a guest used.
@@ -189,4 +191,5 @@ type usage struct {
 	peak                                 int64
 	exit                                 int
 	reads, readBytes, writes, writeBytes int64
+	logLines, logDropped                 int64
 }

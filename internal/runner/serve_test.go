@@ -17,7 +17,10 @@ import (
 	"github.com/millrace/millrace/sandbox"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	Child()
+	goleak.VerifyTestMain(m)
+}
 
 // An agentEnd drives a runner as its agent would.
 type agentEnd struct {

@@ -90,6 +90,7 @@ type Hello struct {
 	Params    map[string]string `json:"params,omitempty"`
 	OKExit    []int             `json:"ok_exit,omitempty"`
 	Limits    job.Limits        `json:"limits"`
+	Isolation job.Isolation     `json:"isolation,omitempty"`
 	Reducer   string            `json:"reducer,omitempty"` // stock reducer for a program without its own
 	Format    job.Format        `json:"format"`
 	Inputs    []Input           `json:"inputs"`
@@ -145,6 +146,8 @@ type Done struct {
 	ReadBytes   int64 `json:"read_bytes"`
 	Writes      int64 `json:"writes"`
 	WriteBytes  int64 `json:"write_bytes"`
+	LogLines    int64 `json:"log_lines"`
+	LogDropped  int64 `json:"log_dropped"`
 
 	IndexOffset int64 `json:"index_offset,omitempty"` // of the sections' table in the run file
 	IndexLength int64 `json:"index_length,omitempty"`

@@ -26,7 +26,8 @@ reducers: 8
 reducer: sum
 format: jsonl
 deterministic: check
-limits: {memory: 64MiB, wall: 30s, cpu: 1m30s, output: 4096, records: 1000, shuffle: 1GB}
+limits: {memory: 64MiB, wall: 30s, cpu: 1m30s, output: 4096, records: 1000, reads: 5, read_bytes: 1MiB, writes: 6, log: 10KB, log_lines: 7, shuffle: 1GB}
+isolation: split
 tolerate: 0.5%
 slots: 2
 limit: 10
@@ -58,13 +59,14 @@ func TestParse(t *testing.T) {
 		Format:        job.JSONL,
 		Deterministic: job.Check,
 		Limits: job.Limits{Memory: 64 << 20, Wall: 30 * time.Second, CPU: 90 * time.Second,
-			Output: 4096, Records: 1000, Shuffle: 1e9},
-		Tolerate: "0.5%",
-		Slots:    2,
-		Limit:    10,
-		OKExit:   []int{0, 1},
-		Insecure: []string{"cgroup"},
-		Store:    job.Store{NoSignRequest: true, Endpoint: "https://s3.example.com:9000", Region: "eu"},
+			Output: 4096, Records: 1000, Reads: 5, ReadBytes: 1 << 20, Writes: 6, Log: 10e3, LogLines: 7, Shuffle: 1e9},
+		Isolation: job.IsolateSplit,
+		Tolerate:  "0.5%",
+		Slots:     2,
+		Limit:     10,
+		OKExit:    []int{0, 1},
+		Insecure:  []string{"cgroup"},
+		Store:     job.Store{NoSignRequest: true, Endpoint: "https://s3.example.com:9000", Region: "eu"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -164,6 +166,7 @@ func TestParseErrors(t *testing.T) {
 		{"engine", "program: {engine: java}", `job.yaml:1:19: program.engine: "java" is none of builtin, wasm, native`},
 		{"format", "format: csv", `job.yaml:1:9: format: "csv" is none of text, jsonl`},
 		{"no determinism", "deterministic: never", `job.yaml:1:16: deterministic: "never" is none of check`},
+		{"isolation", "isolation: thread", `job.yaml:1:12: isolation: "thread" is none of object, split`},
 		{"reducer", "reducer: avg", `job.yaml:1:10: reducer: "avg" is none of sum, sum:float64, count, min, max, mean, identity`},
 		{"digest", "program: {digest: abc}", "job.yaml:1:19: program.digest: not a SHA-256 in lower case hexadecimal"},
 		{"path of a builtin", "program: {engine: builtin, path: x}", "job.yaml:1:34: program.path: a builtin has none"},

@@ -76,6 +76,11 @@ func checkCounts(s *job.Spec) error {
 		{"limits.memory", s.Limits.Memory, 1 << 40},
 		{"limits.output", s.Limits.Output, 1 << 50},
 		{"limits.records", s.Limits.Records, 1 << 50},
+		{"limits.reads", s.Limits.Reads, 1 << 50},
+		{"limits.read_bytes", s.Limits.ReadBytes, 1 << 50},
+		{"limits.writes", s.Limits.Writes, 1 << 50},
+		{"limits.log", s.Limits.Log, 16 << 20},
+		{"limits.log_lines", s.Limits.LogLines, 1 << 20},
 		{"limits.shuffle", s.Limits.Shuffle, 1 << 40},
 		{"number of inputs", int64(len(s.Inputs)), maxList},
 		{"number of params", int64(len(s.Params)), maxList},
@@ -105,6 +110,7 @@ func checkWords(s *job.Spec) error {
 	}{
 		{"format", string(s.Format), []string{string(job.Text), string(job.JSONL)}},
 		{"deterministic", string(s.Deterministic), []string{string(job.Check)}},
+		{"isolation", string(s.Isolation), []string{string(job.IsolateObject), string(job.IsolateSplit)}},
 		{"reducer", s.Reducer, []string{"sum", "sum:float64", "count", "min", "max", "mean", "identity"}},
 		{"program.engine", string(s.Program.Engine), []string{string(job.Builtin), string(job.Wasm), string(job.Native)}},
 	} {

@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/millrace/millrace/sandbox"
+	"github.com/millrace/millrace/sandbox/sandboxtest/asuser"
 )
 
 func TestMain(m *testing.M) { Main(m) }
@@ -50,31 +49,6 @@ func open(t testing.TB, e Engine, cfg *sandbox.Config) *Jail {
 func TestWasm(t *testing.T)   { TestGuest(t, open(t, Wasm, nil)) }
 func TestNative(t *testing.T) { TestGuest(t, open(t, Native, nil)) }
 
-// canary is a file outside that no guest may read, in a place that everybody else may.
-func canary(t *testing.T) (path string, intact func()) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "canary")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	path = filepath.Join(dir, "canary")
-	text := []byte("nobody reads this")
-	for _, err := range []error{os.WriteFile(path, text, 0o666), os.Chmod(path, 0o666), os.Chmod(dir, 0o777)} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return path, func() {
-		t.Helper()
-		entries, err := os.ReadDir(dir)
-		b, readErr := os.ReadFile(path)
-		if err != nil || readErr != nil || len(entries) != 1 || !bytes.Equal(b, text) {
-			t.Errorf("canary: %d files, %q, %v, %v", len(entries), b, err, readErr)
-		}
-	}
-}
-
 // alive checks that a guest works after an attack.
 func alive(t *testing.T, g sandbox.Guest) {
 	t.Helper()
@@ -85,18 +59,10 @@ func alive(t *testing.T, g sandbox.Guest) {
 	}
 }
 
-// TestOrdinaryUser runs the attacks with hand-made modules once more, as a user without any privilege.
+// TestOrdinaryUser runs the attacks that need no compiler once more, as a user without any privilege.
 func TestOrdinaryUser(t *testing.T) {
 	if raced {
 		t.Skip("the race detector takes memory and time that the limits of this test do not leave")
 	}
-	if os.Geteuid() != 0 {
-		t.Skip("all tests are this test already")
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestWasmAttacks$")
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
+	asuser.Run(t, []string{"TestWasmAttacks", "TestWasmHostCalls", "TestWasmCanaries", "TestWasmMutants", "TestMissingLayer", "TestNativeNeedsRoot"}, fmt.Sprintf("-soak=%t", *soak))
 }

@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,24 +79,27 @@ var wasmAttacks = []struct {
 	is   error
 	says string
 	lim  sandbox.Limits
-	kill bool // it cannot be stopped from inside
+	kill bool // it cannot be stopped from inside, only by a kill
 }{
 	{name: "endless loop", code: command(1, body(0x03, 0x40, 0x0c, 0, 0x0b)), is: sandbox.ErrLimit, says: "guest wall clock limit: 300ms"},
 	{name: "endless start function", code: newWat().section(1, list([]byte{0x60, 0, 0})...).section(3, 1, 0).section(7, list(cat(name("_start"), []byte{0, 0}))...).
 		section(8, 0).section(10, list(sized(body(0x03, 0x40, 0x0c, 0, 0x0b)))...), is: sandbox.ErrLimit, says: "wall clock"},
 	{name: "endless recursion", code: command(1, body(0x10, 0)), is: sandbox.ErrTrap, says: "stack overflow", lim: sandbox.Limits{Wall: 5 * time.Second}},
-	{name: "calls without a loop", code: command(1, calls(40)...), is: sandbox.ErrLimit, says: "wall clock", kill: true},
+	{name: "calls without a loop", code: command(1, calls(40)...), is: sandbox.ErrLimit, says: "wall clock"},
 	{name: "unreachable", code: command(1, body(0x00)), is: sandbox.ErrTrap, says: "unreachable"},
 	{name: "division by zero", code: command(1, body(0x41, 1, 0x41, 0, 0x6d, 0x1a)), is: sandbox.ErrTrap, says: "integer divide by zero"},
 	{name: "read beyond memory", code: command(1, body(cat(i32(65535), []byte{0x28, 2, 0, 0x1a})...)), is: sandbox.ErrTrap, says: "out of bounds memory access"},
 	{name: "memory.grow to 4 GiB", code: command(1, body(cat(i32(65535), []byte{0x40, 0}, i32(-1), []byte{0x46, 0x04, 0x40, 0x00, 0x0b})...)), is: sandbox.ErrLimit, says: "guest memory limit: asked 4 GiB of 64 MiB"},
-	{name: "memory.fill", code: command(1024, body(repeatedFill()...)), is: sandbox.ErrLimit, says: "wall clock"},
+	{name: "memory.fill in a loop", code: command(1024, body(repeatedFill()...)), is: sandbox.ErrLimit, says: "wall clock"},
+	{name: "straight-line memory.fill", code: command(1024, body(straight(0xfc, 11, 0)...)), is: sandbox.ErrLimit, says: "wall clock", kill: true},
+	{name: "straight-line memory.copy", code: command(1024, body(straight(0xfc, 10, 0, 0)...)), is: sandbox.ErrLimit, says: "wall clock", kill: true},
+	{name: "table.grow without end", code: growsTable(), is: sandbox.ErrLimit, says: "wall clock"},
 	{name: "65,536 pages", code: command(65536, body()), open: true, says: "memory of 65536 pages"},
 	{name: "more pages than the limit", code: command(2000, body()), is: sandbox.ErrLimit, says: "guest memory limit: asked 125 MiB of 64 MiB"},
 	{name: "several memories", code: newWat().section(5, list([]byte{0, 1}, []byte{0, 1})...), open: true, says: "2 memories; at most 1"},
 	{name: "giant table", code: newWat().section(4, list(cat([]byte{0x70, 0}, num(1<<31)))...), open: true, says: "tables of 2147483648 elements"},
 	{name: "2^26 locals in 38 bytes", code: command(1, cat(num(1), num(1<<26), []byte{0x7f, 0x0b})), open: true, says: "67108864 locals"},
-	{name: "functions of 50,000 locals", code: command(1, cat(num(1), num(50000), []byte{0x7f, 0x0b})), open: true, says: "50000 locals"},
+	{name: "2,000 functions of 50,000 locals", code: command(1, slices.Repeat([][]byte{cat(num(1), num(50000), []byte{0x7f, 0x0b})}, 2000)...), open: true, says: "50000 locals"},
 	{name: "200,000-way br_table", code: command(1, body(cat(i32(0), []byte{0x0e}, num(200000), repeat(200001, 0))...)), open: true, says: "200000 targets of br_table"},
 	{name: "2 MB function", code: command(1, body(repeat(2<<20, 0x01)...)), open: true, says: "function 0 of 2097154 bytes"},
 	{name: "300,000 functions", code: newWat().section(3, cat(num(300000), repeat(300000, 0))...), open: true, says: "300000 functions"},
@@ -108,7 +114,13 @@ var wasmAttacks = []struct {
 	{name: "wrong types", code: command(1, body(0x41, 0)), open: true, says: "program refused"},
 	{name: "text", code: []byte("#!/bin/sh\n"), open: true, says: "not a WebAssembly module"},
 	{name: "empty", code: nil, open: true, says: "not a WebAssembly module"},
-	{name: "wild pointers in host calls", code: wild(), lim: sandbox.Limits{Wall: 5 * time.Second}},
+	{name: "200,000 opens", code: opens(200_000, "etc/passwd"), lim: sandbox.Limits{Wall: 5 * time.Second}},
+	{name: "paths outside, absolute", code: opens(10, "/etc/passwd")},
+	{name: "paths outside, upwards", code: opens(10, "../../../../etc/passwd")},
+	{name: "paths outside, with NUL", code: opens(10, "etc\x00/passwd")},
+	{name: "sockets", code: sockets()},
+	{name: "proc_exit in the start function", code: exits(true, 1), is: sandbox.ErrExit, says: "guest exited 7"},
+	{name: "proc_exit inside calls", code: exits(false, 50), is: sandbox.ErrExit, says: "guest exited 7"},
 }
 
 // calls returns functions that call the next one twice: 2^n calls, no loop.
@@ -126,52 +138,41 @@ func repeatedFill() []byte {
 	return cat([]byte{0x03, 0x40}, bytes.Repeat(one, 20), []byte{0x0c, 0, 0x0b})
 }
 
-// wild calls host functions with pointers and lengths at and beyond the end of memory; each must answer with an error number.
-func wild() []byte {
-	funcs := []struct {
-		name string
-		args string
-	}{
-		{"args_get", "ii"}, {"args_sizes_get", "ii"}, {"environ_get", "ii"}, {"environ_sizes_get", "ii"}, {"clock_time_get", "iIi"}, {"clock_res_get", "ii"},
-		{"fd_write", "iiii"}, {"fd_read", "iiii"}, {"fd_fdstat_get", "ii"}, {"fd_filestat_get", "ii"}, {"fd_prestat_get", "ii"}, {"fd_prestat_dir_name", "iii"},
-		{"fd_readdir", "iiiIi"}, {"fd_seek", "iIii"}, {"path_open", "iiiiiIIii"}, {"path_filestat_get", "iiiii"}, {"path_unlink_file", "iii"},
-		{"poll_oneoff", "iiii"}, {"random_get", "ii"}, {"sock_recv", "iiiiii"}, {"sock_send", "iiiii"},
-	}
-	types, imports := [][]byte{{0x60, 0, 0}}, [][]byte{}
-	var code []byte
-	for i, f := range funcs {
-		kinds := bytes.NewBufferString(f.args)
-		params := bytes.Map(func(r rune) rune { return map[rune]rune{'i': 0x7f, 'I': 0x7e}[r] }, kinds.Bytes())
-		types = append(types, cat([]byte{0x60}, sized(params), []byte{1, 0x7f}))
-		imports = append(imports, cat(name("wasi_snapshot_preview1"), name(f.name), []byte{0}, num(uint64(i+1))))
-		for _, v := range []int32{-1, 65535, 65536, -65536, 1 << 30} {
-			for j, k := range f.args {
-				switch {
-				case k == 'I':
-					code = append(code, 0x42, 0)
-				case j == 0 && (strings.HasPrefix(f.name, "fd_") || strings.HasPrefix(f.name, "clock") || strings.HasPrefix(f.name, "sock")):
-					code = append(code, i32(1)...)
-				default:
-					code = append(code, i32(v)...)
-				}
-			}
-			code = append(code, 0x10, byte(i), 0x1a)
+// straight fills or copies 64 MiB, 3,000 times without a loop or a call.
+func straight(op ...byte) []byte {
+	return bytes.Repeat(cat(i32(0), i32(1), i32(64<<20-1), op), 3000)
+}
+
+// nextWorks checks that another module runs in a jail after an attack, as it does in a new one.
+func nextWorks(t *testing.T, j *Jail) {
+	t.Helper()
+	err := j.open(Wasm, canaries())
+	for range 2 {
+		if err == nil {
+			_, err = j.Run(context.Background(), &sandbox.Run{})
 		}
 	}
-	return newWat().section(1, list(types...)...).section(2, list(imports...)...).section(3, 1, 0).
-		section(5, list([]byte{1, 1, 1})...).
-		section(7, list(cat(name("_start"), []byte{0}, num(uint64(len(funcs)))), cat(name("memory"), []byte{2, 0}))...).
-		section(10, list(sized(body(code...)))...)
+	if err != nil {
+		t.Errorf("the slot's next module: %v", err)
+	}
 }
 
 func TestWasmAttacks(t *testing.T) {
 	if raced {
 		t.Skip("the race detector takes memory and time that the limits of this test do not leave")
 	}
+	o := NewOutside(t)
+	healthy := canaries()
 	for _, a := range wasmAttacks {
 		t.Run(a.name, func(t *testing.T) {
+			j, err := Open(t, Wasm, healthy, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Begin()
+			defer o.Check(t)
 			begin := time.Now()
-			j, err := Open(t, Wasm, a.code, nil)
+			err = j.open(Wasm, a.code)
 			if a.open {
 				if !errors.Is(err, sandbox.ErrModule) || !strings.Contains(err.Error(), a.says) {
 					t.Errorf("error %v; want %v with %q", err, sandbox.ErrModule, a.says)
@@ -179,6 +180,7 @@ func TestWasmAttacks(t *testing.T) {
 				if took := time.Since(begin); took > 2*time.Second {
 					t.Errorf("refused after %v", took)
 				}
+				nextWorks(t, j)
 				return
 			}
 			if err != nil {
@@ -197,21 +199,72 @@ func TestWasmAttacks(t *testing.T) {
 				if a.is == nil && err != nil || !errors.Is(err, a.is) || err != nil && !strings.Contains(err.Error(), a.says) {
 					t.Errorf("error %v; want %v with %q", err, a.is, a.says)
 				}
-				if a.kill {
+				if err != nil && strings.HasSuffix(err.Error(), ": killed") { // from outside: its slot gets another jail
+					if j, err = Open(t, Wasm, healthy, nil); err != nil {
+						t.Fatal(err)
+					}
 					break
 				}
+				if a.kill {
+					t.Errorf("%v ended it from inside", err)
+				}
 			}
+			nextWorks(t, j)
 		})
 	}
 }
 
+// hostErrors are how guests end that call a function so; those of other functions get an error number.
+var hostErrors = map[string]error{
+	"proc_exit": sandbox.ErrExit,
+}
+
+// TestWasmHostCalls calls each host function with pointers and lengths at and beyond the end of memory.
+func TestWasmHostCalls(t *testing.T) {
+	o := NewOutside(t)
+	j, err := Open(t, Wasm, canaries(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, function := range slices.Sorted(maps.Keys(wasiTypes)) {
+		t.Run(function, func(t *testing.T) {
+			if err := j.open(Wasm, wild(function)); err != nil {
+				t.Fatal(err)
+			}
+			o.Begin()
+			_, err := j.Run(context.Background(), &sandbox.Run{Args: []string{"a"}, Env: []string{"A=1"},
+				Limits: sandbox.Limits{Wall: 5 * time.Second, Memory: 16 << 20}, Streams: sandbox.Streams{Stdin: strings.NewReader("input")}})
+			if want := hostErrors[function]; want == nil && err != nil || !errors.Is(err, want) {
+				t.Errorf("error %v; want %v", err, want)
+			}
+			o.Check(t)
+		})
+	}
+}
+
+// TestWasmCanaries runs a guest that leaves things behind and looks for them.
+func TestWasmCanaries(t *testing.T) {
+	j, err := Open(t, Wasm, canaries(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		if _, err := j.Run(context.Background(), &sandbox.Run{}); err != nil {
+			t.Fatalf("run %d: %v", i, err)
+		}
+	}
+}
+
+// guestAttacks are what the probe tries as a wasm guest.
+var guestAttacks = []string{"recurse", "memory 2000", "loop", "out 1000000", "panic", "sleep 1h", "err 1000000"}
+
 func TestWasmGuestAttacks(t *testing.T) {
 	healthy := open(t, Wasm, nil)
-	for _, args := range []string{"recurse", "memory 2000", "loop", "out 100000", "panic", "sleep 1h", "err 100"} {
+	for _, args := range guestAttacks {
 		t.Run(args, func(t *testing.T) {
 			run := &sandbox.Run{Args: strings.Fields(args), Limits: sandbox.Limits{Wall: 5 * time.Second, CPU: time.Second, Memory: 64 << 20, Output: 1 << 20}}
 			_, err := healthy.Run(context.Background(), run)
-			if harmless := strings.HasPrefix(args, "sleep") || strings.HasPrefix(args, "err"); harmless != (err == nil) {
+			if harmless := strings.HasPrefix(args, "sleep"); harmless != (err == nil) {
 				t.Errorf("error %v", err)
 			}
 			alive(t, healthy)
@@ -238,28 +291,50 @@ func TestWasmClock(t *testing.T) {
 	}
 }
 
-// TestWasmMutants opens damaged modules: none may end the process that opens it.
+var soak = flag.Bool("soak", false, "run the whole of what is sampled otherwise: minutes")
+
+// TestWasmMutants opens and runs modules that are cut short or have some bits flipped: none may end the process that opens it.
 func TestWasmMutants(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	modules, seed := 400, uint64(time.Now().UnixNano())
+	if *soak {
+		modules = 10_000
+	}
+	t.Logf("%d modules, seed %d", modules, seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	whole := wild()
-	j := open(t, Wasm, nil)
-	for range 300 {
-		m := bytes.Clone(whole)
-		for range 1 + rng.IntN(3) {
-			m[rng.IntN(len(m))] ^= 1 << rng.IntN(8)
+	bases := [][]byte{canaries(), wild("fd_write"), wild("poll_oneoff"), wild("path_open"), exits(true, 20), command(1, calls(5)...)}
+	o := NewOutside(t)
+	j, err := Open(t, Wasm, bases[0], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Begin()
+	ran := 0
+	for i := range modules {
+		m := bytes.Clone(bases[i%len(bases)])
+		if rng.IntN(2) == 0 {
+			m = m[:rng.IntN(len(m))]
+		} else {
+			for range 1 + rng.IntN(3) {
+				m[rng.IntN(len(m))] ^= 1 << rng.IntN(8)
+			}
 		}
-		m = m[:len(m)-rng.IntN(2)*rng.IntN(len(m))]
 		if err := j.open(Wasm, m); err != nil {
 			if !errors.Is(err, sandbox.ErrModule) {
 				t.Fatalf("module %x: %v", m, err)
 			}
 			continue
 		}
+		ran++
 		_, err := j.Run(context.Background(), &sandbox.Run{Limits: sandbox.Limits{Wall: 200 * time.Millisecond, Memory: 16 << 20}})
 		if err != nil && !errors.Is(err, sandbox.ErrTrap) && !errors.Is(err, sandbox.ErrLimit) && !errors.Is(err, sandbox.ErrExit) {
 			t.Fatalf("module %x: %v", m, err)
 		}
+		if err != nil && strings.HasSuffix(err.Error(), ": killed") { // from outside
+			if j, err = Open(t, Wasm, bases[0], nil); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
+	t.Logf("%d were accepted", ran)
+	o.Check(t)
 }

@@ -2,10 +2,15 @@
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
+	"math"
+	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/mapper"
@@ -21,7 +26,7 @@ func main() {
 		}
 		words := strings.Fields(string(text))
 		emit("seen", 1)
-		if err := misbehave(words[0], stdout, emit); err != nil {
+		if err := misbehave(words, stdout, emit); err != nil {
 			return err
 		}
 		for _, w := range words {
@@ -31,11 +36,14 @@ func main() {
 	}, reducer.Sum[int64]()))
 }
 
-var held [][]byte
+var (
+	held  [][]byte
+	calls int
+)
 
-// misbehave does what verb says.
-func misbehave(verb string, stdout io.Writer, emit func(string, int64)) error {
-	switch verb {
+// misbehave does what the first word says.
+func misbehave(words []string, stdout io.Writer, emit func(string, int64)) error {
+	switch words[0] {
 	case "error":
 		return errors.New("a bad object")
 	case "panic":
@@ -56,8 +64,27 @@ func misbehave(verb string, stdout io.Writer, emit func(string, int64)) error {
 		for {
 			emit("flood", 1)
 		}
+	case "tally":
+		if calls++; calls == 1 {
+			emit("first", 1)
+		}
+	case "many": // answers for objects that it was not given
+		_, _ = io.WriteString(stdout, strings.Repeat("K\x00", 100))
 	case "garbage":
 		_, _ = stdout.Write([]byte(strings.Repeat("\xff", 100)))
+	case "negative": // a record whose key has a negative length
+		_, _ = stdout.Write(append([]byte{'R'}, binary.AppendUvarint(nil, math.MaxUint64)...))
+	case "long": // one whose key is longer than all memory
+		_, _ = stdout.Write(append([]byte{'R'}, binary.AppendUvarint(nil, 1<<40)...))
+	case "empties":
+		frames := bytes.Repeat([]byte{'R', 0, 8, 0x80, 0, 0, 0, 0, 0, 0, 0}, 1000) // empty keys, zeros
+		for range 1_000_000 {
+			_, _ = stdout.Write(frames)
+		}
+	case "bytes": // keys are bytes
+		emit("a\x00b\xff\xfe", 1)
+	case "spy":
+		spy(words[1:], emit)
 	case "memory":
 		for {
 			p := make([]byte, 4<<20)
@@ -68,4 +95,27 @@ func misbehave(verb string, stdout io.Writer, emit func(string, int64)) error {
 		}
 	}
 	return nil
+}
+
+// spy tries to reach files and addresses, and counts those that it has reached.
+func spy(what []string, emit func(string, int64)) {
+	for _, w := range what {
+		if network, address, ok := strings.Cut(w, "="); ok {
+			if _, err := net.DialTimeout(network, address, 100*time.Millisecond); err == nil {
+				emit("REACHED "+w, 1)
+			}
+			continue
+		}
+		if _, err := os.ReadFile(w); err == nil {
+			emit("READ "+w, 1)
+		}
+		if err := os.WriteFile(w, []byte("x"), 0o666); err == nil {
+			emit("WROTE "+w, 1)
+		}
+	}
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "MILLRACE_") {
+			emit("VARIABLE "+v, 1)
+		}
+	}
 }

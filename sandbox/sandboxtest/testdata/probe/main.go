@@ -89,27 +89,31 @@ var verbs = map[string]func(args []string){
 		fmt.Println(hex.EncodeToString(b), err)
 	},
 	"clock": func([]string) { fmt.Println(time.Now().UTC().Format(time.RFC3339Nano)) },
-	"read": func(args []string) {
-		for _, name := range args {
-			b, err := os.ReadFile(name)
-			if err == nil {
-				fmt.Printf("READ %s %q\n", name, b[:min(len(b), 100)])
-				continue
-			}
-			if _, err := os.ReadDir(name); err == nil {
-				fmt.Println("LISTED", name)
-			}
+	"read":  func(args []string) { read(args...); fmt.Println("done") },
+	"write": func(args []string) { write(args...); fmt.Println("done") },
+}
+
+// read reports the files and directories that it can read.
+func read(names ...string) {
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err == nil {
+			fmt.Printf("READ %s %q\n", name, b[:min(len(b), 100)])
+			continue
 		}
-		fmt.Println("done")
-	},
-	"write": func(args []string) {
-		for _, name := range args {
-			if err := os.WriteFile(name, []byte("was here"), 0o666); err == nil {
-				fmt.Println("WROTE", name)
-			}
+		if _, err := os.ReadDir(name); err == nil {
+			fmt.Println("LISTED", name)
 		}
-		fmt.Println("done")
-	},
+	}
+}
+
+// write reports the files that it can write.
+func write(names ...string) {
+	for _, name := range names {
+		if err := os.WriteFile(name, []byte("was here"), 0o666); err == nil {
+			fmt.Println("WROTE", name)
+		}
+	}
 }
 
 func number(s string) int {

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/sandbox/sandboxtest"
+	"github.com/millrace/millrace/sandbox/sandboxtest/asuser"
+)
+
+// An outcome is how a run of the command ended.
+type outcome struct {
+	code   int
+	stdout string
+	stderr string
+	took   time.Duration
+	memory int64 // bytes: the most that the command itself had, not its runners
+}
+
+// runAs runs the command as a user. Its directories must be open to that one.
+func runAs(t *testing.T, uid int, args ...string) outcome {
+	t.Helper()
+	bin, err := built()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, bin)
+	}
+	if err := os.Chmod(filepath.Dir(bin), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), bin, args...)
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	begin := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var o outcome
+	ended := make(chan error)
+	go func() { ended <- cmd.Wait() }()
+	for waiting := true; waiting; {
+		select {
+		case err := <-ended:
+			waiting = false
+			if err != nil && !errors.As(err, new(*exec.ExitError)) {
+				t.Fatal(err)
+			}
+		case <-time.After(5 * time.Millisecond):
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+			_, rest, found := strings.Cut(string(text), "\nVmHWM:")
+			var kib int64
+			if n, scanErr := fmt.Sscan(rest, &kib); err == nil && found && n == 1 && scanErr == nil {
+				o.memory = kib << 10
+			}
+		}
+	}
+	o.code, o.stdout, o.stderr, o.took = cmd.ProcessState.ExitCode(), stdout.String(), stderr.String(), time.Since(begin)
+	return o
+}
+
+// openDir makes a directory that everybody may use.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "attack")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Attacks of one of each kind, end to end, by root and by somebody else: the objects that make them are listed, each with its reason, all
+// others are mapped, and nothing outside was reached.
+func TestAttacks(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("becoming another user takes root")
+	}
+	attacks := map[string]string{ // what the reason of an object says; "": it is mapped
+		"error": "a bad object", "loop": "wall clock limit", "flood": "output limit", "memory": "memory limit", "vanish": "ended", "garbage": "protocol",
+		"negative": "protocol", "long": "protocol", "empties": "limit", "bytes": "",
+		"spy FILE CONFIG /etc/shadow tcp=127.0.0.1:PORT unix=SOCKET unix=NAME": "",
+	}
+	for _, c := range []struct {
+		engine job.Engine
+		uid    int
+	}{{job.Wasm, 0}, {job.Wasm, asuser.Nobody}, {job.Native, 0}} {
+		t.Run(fmt.Sprintf("%s as %d", c.engine, c.uid), func(t *testing.T) {
+			outside := sandboxtest.NewOutside(t)
+			dir := openDir(t)
+			program := filepath.Join(dir, "hostile")
+			text, err := os.ReadFile(hostile(t, c.engine))
+			if err == nil {
+				err = os.WriteFile(program, text, 0o755)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			good, mixed := filepath.Join(dir, "good"), filepath.Join(dir, "mixed")
+			if err := errors.Join(os.Mkdir(good, 0o755), os.Mkdir(mixed, 0o755)); err != nil {
+				t.Fatal(err)
+			}
+			failing, n := 0, 0
+			for words, reason := range attacks {
+				verb, _, _ := strings.Cut(words, " ")
+				place(t, mixed, fmt.Sprintf("%02d-%s", n, verb), outside.Words(words)+"\n")
+				if reason != "" {
+					failing++
+				}
+				for range 2 { // the next objects of the slot
+					n++
+					for _, d := range []string{good, mixed} {
+						place(t, d, fmt.Sprintf("%02d-good", n), "good words\n")
+					}
+				}
+				n++
+			}
+			t.Setenv("SECRET", "nobody reads this")
+			args := func(in, out string) []string {
+				return []string{"run", program, "-r", "2", "--tolerate", "all", "--slots", "1", "-i", filepath.Join(dir, in), "-o", filepath.Join(dir, out),
+					"--limit-wall", "2s", "--limit-memory", "64MiB", "--limit-output", "1MiB"}
+			}
+			calm := runAs(t, c.uid, args("good", "calm")...)
+			if calm.code != 0 {
+				t.Fatalf("good objects alone: %+v", calm)
+			}
+			outside.Begin()
+			got := runAs(t, c.uid, args("mixed", "out")...)
+			if got.code != 3 {
+				t.Fatalf("%+v", got)
+			}
+			outside.Check(t)
+			if grown := got.memory - calm.memory; grown > 64<<20 || got.memory == 0 {
+				t.Errorf("the agent has %d MiB, %d more than in peace", got.memory>>20, grown>>20)
+			}
+			m, parts := published(t, filepath.Join(dir, "out"))
+			for _, worked := range []string{"READ", "WROTE", "REACHED", "VARIABLE"} {
+				if strings.Contains(parts, worked) {
+					t.Errorf("an attack worked: %q", parts)
+				}
+			}
+			for _, want := range []string{"a\x00b\xff\xfe\t1\n", fmt.Sprintf("seen\t%d\n", n-failing)} {
+				if !strings.Contains(parts, want) {
+					t.Errorf("%q is missing in %q", want, parts)
+				}
+			}
+			reasons := failures(t, filepath.Join(dir, "out"), &m)
+			if len(reasons) != failing {
+				t.Errorf("%d objects failed, want %d: %v", len(reasons), failing, reasons)
+			}
+			for words, want := range attacks {
+				verb, _, _ := strings.Cut(words, " ")
+				for name, reason := range reasons {
+					if strings.HasSuffix(name, "-"+verb) && (want == "" || !strings.Contains(reason, want)) {
+						t.Errorf("%s: %q, want %q", name, reason, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Programs that are too large, or need what an ordinary user has not, are refused at once, and cost the command no memory.
+func TestRefusedPrograms(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("becoming another user takes root")
+	}
+	dir := openDir(t)
+	in := filepath.Join(dir, "in")
+	if err := os.Mkdir(in, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	place(t, in, "a", "a\n")
+	module, native := filepath.Join(dir, "large.wasm"), filepath.Join(dir, "true")
+	text, err := os.ReadFile("/bin/true")
+	if err == nil {
+		err = errors.Join(os.WriteFile(module, emptyModule, 0o644), os.Truncate(module, 1<<30), os.WriteFile(native, text, 0o755))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		program string
+		uid     int
+		want    string
+	}{
+		{module, 0, "over the limit"},
+		{module, asuser.Nobody, "over the limit"},
+		{native, asuser.Nobody, "sandbox layer uid missing"},
+	} {
+		out := filepath.Join(openDir(t), "out")
+		got := runAs(t, c.uid, "run", c.program, "-i", in, "-o", out)
+		if got.code != 2 || !strings.Contains(got.stderr, c.want) {
+			t.Errorf("%s as %d: %+v; want %q", filepath.Base(c.program), c.uid, got, c.want)
+		}
+		if got.took > 2*time.Second || got.memory > 128<<20 {
+			t.Errorf("%s as %d: %v, %d MiB", filepath.Base(c.program), c.uid, got.took, got.memory>>20)
+		}
+		nothing(t, out, nil)
+	}
+}
+
+// An ordinary user has no native programs, and is told why; what wasm needs is there.
+func TestDoctorSandboxOrdinary(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("becoming another user takes root; the script doctor is this test already")
+	}
+	got := runAs(t, asuser.Nobody, "doctor", "--sandbox")
+	if got.code != 0 || got.stderr != "" {
+		t.Errorf("%+v", got)
+	}
+	for _, want := range []string{"ok    userns ", "ok    seccomp ", "ok    landlock ", "no    cgroup ", "no    uid        uid: only root can", "ok    wasm ", "no    native     uid: only root can"} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("%q is missing in\n%s", want, got.stdout)
+		}
+	}
+	if !strings.Contains(got.stdout, "signal a process") || strings.Contains(got.stdout, "FAIL") {
+		t.Errorf("%s", got.stdout)
+	}
+}

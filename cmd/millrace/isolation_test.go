@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/millrace/millrace/internal/mailgen"
+	"github.com/millrace/millrace/job"
+)
+
+// example returns the path of a program in examples, built for an engine.
+func example(t *testing.T, name string, engine job.Engine) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	cmd := exec.Command("go", "build", "-o", path, "../../examples/"+name)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if engine == job.Wasm {
+		cmd.Env = append(cmd.Env, "GOOS=wasip1", "GOARCH=wasm")
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
+// A program that keeps no state has the same output whether objects share an instance or not.
+func TestIsolationSameOutput(t *testing.T) {
+	in := t.TempDir()
+	if _, err := mailgen.New(5, nil).Write(in, 150); err != nil {
+		t.Fatal(err)
+	}
+	place(t, in, "large", strings.Repeat("From: a@b.example\n", 150_000)) // comes in pieces
+	for _, name := range []string{"wordcount", "senders"} {
+		for _, engine := range []job.Engine{job.Wasm, job.Native} {
+			program := example(t, name, engine)
+			var want string
+			for _, isolation := range []job.Isolation{job.IsolateObject, job.IsolateSplit} {
+				out := filepath.Join(t.TempDir(), "out")
+				code, _, stderr := ended(t, "run", program, "-i", in, "-o", out, "-r", "2", "--isolation", string(isolation), "--tolerate", "0")
+				if code != 0 {
+					t.Fatalf("%s, %s, %s: exit code %d\n%s", name, engine, isolation, code, stderr)
+				}
+				m, parts := published(t, out)
+				if want == "" {
+					want = parts
+				}
+				if parts != want || m.Counters.Objects != 151 {
+					t.Errorf("%s, %s: %d bytes of output in isolation %s, %d in the other", name, engine, len(parts), isolation, len(want))
+				}
+			}
+		}
+	}
+}
+
+// Instances are shared when the user says so, and else not.
+func TestIsolationShares(t *testing.T) {
+	in := t.TempDir()
+	for i := range 20 {
+		place(t, in, fmt.Sprintf("%02d", i), "tally words\n")
+	}
+	spec := filepath.Join(t.TempDir(), "job.yaml")
+	for _, engine := range []job.Engine{job.Wasm, job.Native} {
+		program := hostile(t, engine)
+		text := fmt.Sprintf("inputs: [%q]\nprogram: %q\nisolation: split\n", in, program)
+		if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			want string
+			args []string
+		}{
+			{"first\t20\n", []string{"run", program, "-i", in}},
+			{"first\t1\n", []string{"run", program, "-i", in, "--isolation", "split"}},
+			{"first\t1\n", []string{"run", spec}},
+		} {
+			code, stdout, stderr := ended(t, c.args...)
+			if code != 0 || !strings.Contains(stdout, c.want) || !strings.Contains(stdout, "seen\t20\n") {
+				t.Errorf("%s, %v: exit code %d, got %q, want %q\n%s", engine, c.args[1:], code, stdout, c.want, stderr)
+			}
+		}
+	}
+}
+
+// A program that answers for objects that it was not given fails its job, and a program without the SDK has no instances to share.
+func TestIsolationRefusals(t *testing.T) {
+	in := t.TempDir()
+	for i := range 10 {
+		verb := "good"
+		if i == 4 {
+			verb = "many"
+		}
+		place(t, in, fmt.Sprint(i), verb+" words\n")
+	}
+	for _, c := range []struct{ program, want string }{
+		{hostile(t, job.Native), "guest answered for an object that it was not given"},
+		{hostile(t, job.Wasm), "guest answered for an object that it was not given"},
+		{"testdata/hostile.sh", "only a program of the Go SDK knows where an object ends"},
+		{"builtin:words", "builtin programs have no instances to share"},
+	} {
+		out := filepath.Join(t.TempDir(), "out")
+		code, _, stderr := ended(t, "run", c.program, "-i", in, "-o", out, "--isolation", "split", "--tolerate", "all")
+		if code != 2 || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: exit code %d, got %q, want %q", c.program, code, stderr, c.want)
+		}
+		nothing(t, out, nil)
+	}
+}
+
+// What passes the limit of a channel fails its object alone, with the limit and the figure.
+func TestChannelLimits(t *testing.T) {
+	in := t.TempDir()
+	place(t, in, "large", "good "+strings.Repeat("words ", 2000)+"\n")
+	place(t, in, "small", "good words\n")
+	for _, c := range []struct {
+		limits, isolation string
+		want              string
+	}{
+		{"read_bytes: 4KiB", "object", "guest stdin limit: more than 4 KiB"},
+		{"read_bytes: 4KiB", "split", "guest stdin limit: 11 KiB of 4 KiB"},
+		{"output: 4KiB", "object", "output limit: "},
+		{"output: 4KiB", "split", "output limit: "},
+		{"records: 100", "object", "records limit: 101 of 100"},
+		{"records: 100", "split", "records limit: 101 of 100"},
+	} {
+		for _, engine := range []job.Engine{job.Wasm, job.Native} {
+			spec := filepath.Join(t.TempDir(), "job.yaml")
+			out := filepath.Join(t.TempDir(), "out")
+			text := fmt.Sprintf("inputs: [%q]\noutput: %q\nprogram: %q\ntolerate: all\nisolation: %s\nlimits: {%s}\n",
+				in, out, hostile(t, engine), c.isolation, c.limits)
+			if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			code, _, stderr := ended(t, "run", spec)
+			if code != 3 {
+				t.Fatalf("%s, %+v: exit code %d\n%s", engine, c, code, stderr)
+			}
+			m, _ := published(t, out)
+			got := failures(t, out, &m)
+			if len(got) != 1 || !strings.Contains(got["large"], c.want) || m.Counters.Output != 3 {
+				t.Errorf("%s, %s in isolation %s: got %v and %d records, want %q and 3", engine, c.limits, c.isolation, got, m.Counters.Output, c.want)
+			}
+		}
+	}
+}
