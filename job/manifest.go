@@ -45,17 +45,19 @@ type AttemptReport struct {
 // Counters add up committed attempts only, Attempts, Retries and Beaten excepted. Queue and Run are sums over attempts, which run side by side;
 // neither says anything about the time of the job, which is in its Manifest.
 type Counters struct {
-	Objects  int64            `json:"objects"` // mapped, failed ones included
-	Bytes    int64            `json:"bytes"`   // of input read
-	Failed   int64            `json:"failed"`
-	Archived int64            `json:"archived"`       // listed, not mapped: must be restored first
-	Markers  int64            `json:"markers"`        // listed, not mapped: empty keys that end in "/"
-	Emitted  int64            `json:"emitted"`        // records that mappers emitted
-	Output   int64            `json:"output"`         // records in the parts
-	User     map[string]int64 `json:"user,omitempty"` // what programs counted
-	Attempts int64            `json:"attempts"`       // begun
-	Retries  int64            `json:"retries"`        // of those, failed or lost with their nodes
-	Beaten   int64            `json:"beaten"`         // of those, done after another attempt of their task had committed
+	Objects   int64            `json:"objects"` // mapped, failed ones included
+	Bytes     int64            `json:"bytes"`   // of input read
+	Failed    int64            `json:"failed"`
+	Archived  int64            `json:"archived"`            // listed, not mapped: must be restored first
+	Markers   int64            `json:"markers"`             // listed, not mapped: empty keys that end in "/"
+	Checked   int64            `json:"checked,omitempty"`   // mapped again to check the program, and came out the same
+	Unchecked int64            `json:"unchecked,omitempty"` // mapped again, but not to be compared: over a time limit, say
+	Emitted   int64            `json:"emitted"`             // records that mappers emitted
+	Output    int64            `json:"output"`              // records in the parts
+	User      map[string]int64 `json:"user,omitempty"`      // what programs counted
+	Attempts  int64            `json:"attempts"`            // begun
+	Retries   int64            `json:"retries"`             // of those, failed or lost with their nodes
+	Beaten    int64            `json:"beaten"`              // of those, done after another attempt of their task had committed
 
 	Queue      time.Duration `json:"queue_ns"`    // tasks waited for a slot
 	Run        time.Duration `json:"run_ns"`      // attempts ran, from the lease to the report

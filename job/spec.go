@@ -21,6 +21,9 @@ type Spec struct {
 	Reducer  string            `json:"reducer,omitempty"`  // stock reducer for a command, as reducer.LookupText has it: sum, count, min, max, mean, identity, sum:float64, …
 	Format   Format            `json:"format,omitempty"`
 
+	// Deterministic says what is done to find out whether the program is.
+	Deterministic Determinism `json:"deterministic,omitempty"`
+
 	Limits    Limits    `json:"limits,omitzero"`
 	Isolation Isolation `json:"isolation,omitempty"`
 	Tolerate  Tolerance `json:"tolerate,omitempty"` // failed objects that still commit
@@ -69,6 +72,12 @@ const (
 	Text  Format = "text"  // key TAB value, with \t \n \r \\ escaped
 	JSONL Format = "jsonl" // {"key": …, "value": …}
 )
+
+// A Determinism is how a job makes sure that its program does the same each time. The zero value is that it does not.
+type Determinism string
+
+// Check has a sample of the objects mapped again, and fails the job before anything is visible if one does not come out the same.
+const Check Determinism = "check"
 
 // Limits bound one guest. A zero field means the default that package sandbox gives it. Each is of the run of one object (or of
 // one reduce attempt); Wall and CPU are never of queueing. Where an instance is shared, Memory, Log and LogLines are of the instance.

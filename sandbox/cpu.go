@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -60,7 +59,7 @@ func watchClock(ctx context.Context, clock int32, limit time.Duration, stop cont
 			}
 			left := limit - (now - first)
 			if left <= 0 {
-				stop(fmt.Errorf("guest CPU %w: %v", ErrLimit, limit))
+				stop(timeError("CPU", limit))
 				return
 			}
 			timer.Reset(max(left/8, time.Millisecond)) // as many threads as it has may count at once

@@ -42,7 +42,7 @@ func (x *execution) run(ctx context.Context, r *Run) (Report, error) {
 		r.Laps.clock.Store(processClock(x.pid))
 	}
 	wall := time.AfterFunc(x.limits.Wall, func() {
-		stop(fmt.Errorf("guest wall clock %w: %v", ErrLimit, x.limits.Wall))
+		stop(timeError("wall clock", x.limits.Wall))
 	})
 	defer wall.Stop()
 	ended := make(chan struct{})
@@ -190,7 +190,7 @@ func (x *execution) failure(report *Report) error {
 	signal := x.status.Signal()
 	switch total := x.used.user + x.used.system; {
 	case signal == unix.SIGXCPU, signal == unix.SIGKILL && total >= x.limits.CPU:
-		return fmt.Errorf("guest CPU %w: %v", ErrLimit, x.limits.CPU)
+		return timeError("CPU", x.limits.CPU)
 	case signal == unix.SIGXFSZ:
 		return fmt.Errorf("guest file size %w: more than %s", ErrLimit, byteText(x.guest.jail.FileSize))
 	}

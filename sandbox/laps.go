@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"runtime"
 	"sync"
@@ -93,9 +92,9 @@ func (l *Laps) watch(ctx context.Context, limits *Limits, stop context.CancelCau
 			}
 			switch {
 			case now.Sub(since) > limits.Wall:
-				l.pass(stop, fmt.Errorf("guest wall clock %w: %v", ErrLimit, limits.Wall))
+				l.pass(stop, timeError("wall clock", limits.Wall))
 			case cpu-used > limits.CPU:
-				l.pass(stop, fmt.Errorf("guest CPU %w: %v", ErrLimit, limits.CPU))
+				l.pass(stop, timeError("CPU", limits.CPU))
 			}
 		}
 	}

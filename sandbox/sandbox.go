@@ -13,8 +13,12 @@ import (
 var (
 	// ErrLimit says that a guest passed one of its limits; the text says which, and both figures.
 	ErrLimit = errors.New("limit")
+	// ErrTime is the ErrLimit of a guest that took too long, by either of its clocks: another machine may be quick enough.
+	ErrTime error = timeLimit{}
 	// ErrTrap says that a guest crashed: a trap, a signal.
 	ErrTrap = errors.New("guest crashed")
+	// ErrStack is the ErrTrap of a guest that needs more stack than its engine gives.
+	ErrStack = errors.New("stack overflow")
 	// ErrExit says that a guest ended with an exit code that does not mean success. See [ExitError].
 	ErrExit = errors.New("guest exited")
 	// ErrModule says that a program was refused before it ran: malformed, too large, unknown imports.
@@ -22,6 +26,17 @@ var (
 	// ErrLayer says that a required layer of the jail is missing. See [LayerError].
 	ErrLayer = errors.New("sandbox layer missing")
 )
+
+type timeLimit struct{}
+
+func (timeLimit) Error() string { return ErrLimit.Error() }
+
+// Is makes an ErrTime an ErrLimit.
+func (timeLimit) Is(target error) bool { return target == ErrLimit }
+
+func timeError(clock string, limit time.Duration) error {
+	return fmt.Errorf("guest %s %w: %v", clock, ErrTime, limit)
+}
 
 // An ExitError is the exit of a guest with a code other than 0. Tail holds the end of what it printed to stderr.
 type ExitError struct {

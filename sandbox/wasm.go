@@ -18,12 +18,13 @@ type wasmGuest struct {
 	entry    wazero.CompiledModule
 	minimum  uint64 // bytes of linear memory that the module asks for at its start
 
-	host     host
-	watch    watch
-	instance *instance // ready for another run; nil: none
-	changes  int       // runs in sequence whose arguments or environment were not those of the snapshot
-	held     bool      // the collector is held for it
-	early    bool      // that is so often so that a snapshot is taken before the guest sees them
+	host        host
+	watch       watch
+	instance    *instance // ready for another run; nil: none
+	changes     int       // runs in sequence whose arguments or environment were not those of the snapshot
+	interpreted bool      // by an engine that has no snapshots
+	held        bool      // the collector is held for it
+	early       bool      // that is so often so that a snapshot is taken before the guest sees them
 }
 
 // OpenWasm compiles code and opens it, for a program that uses it once. See [CompileWasm].
@@ -35,14 +36,18 @@ func OpenWasm(ctx context.Context, code []byte) (Guest, error) {
 	return OpenCompiled(ctx, compiled)
 }
 
-// open makes the engine ready to run the guest.
+// open makes the engine ready to run the guest, with machine code from s.
 func (g *wasmGuest) open(ctx context.Context, s *codeStore) (err error) {
 	if g.cache, err = s.cache(); err != nil {
 		return err
 	}
-	config := wazero.NewRuntimeConfigCompiler().WithDebugInfoEnabled(false).WithCompilationCache(g.cache)
+	return g.openOn(ctx, wazero.NewRuntimeConfigCompiler().WithCompilationCache(g.cache))
+}
+
+// openOn makes an engine ready to run the guest.
+func (g *wasmGuest) openOn(ctx context.Context, config wazero.RuntimeConfig) (err error) {
 	ctx = experimental.WithCompilationWorkers(ctx, runtime.NumCPU())
-	g.runtime = wazero.NewRuntimeWithConfig(ctx, config)
+	g.runtime = wazero.NewRuntimeWithConfig(ctx, config.WithDebugInfoEnabled(false))
 	if err = g.host.instantiate(ctx, g.runtime); err != nil {
 		return fmt.Errorf("wasi: %w", err)
 	}

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -119,11 +120,20 @@ func (x *instance) tell(r *Run) (err error) {
 var callContext = experimental.WithSnapshotter(context.Background())
 
 // call runs the guest until it ends, from its start or from where resume is.
-func (x *instance) call() error { return x.run.CallWithStack(callContext, nil) }
+func (x *instance) call() error {
+	if !x.guest.interpreted {
+		return x.run.CallWithStack(callContext, nil)
+	}
+	err := x.run.CallWithStack(context.Background(), nil)
+	if errors.Is(err, errEnd) {
+		return nil
+	}
+	return err
+}
 
 // begin is called by the entry, below all frames of the guest. It returns what the entry is to do: 0 to call the guest.
 func (x *instance) begin(ctx context.Context) uint64 {
-	if x.engine == nil {
+	if x.engine == nil && !x.guest.interpreted {
 		x.engine = experimental.GetSnapshotter(ctx)
 		x.exit = x.engine.Snapshot()
 	}
@@ -137,7 +147,15 @@ func (x *instance) begin(ctx context.Context) uint64 {
 //
 // A stack can be restored once, since the guest then runs on it and changes it. That of exit can be restored again and again: it holds the
 // entry's frame alone, which does nothing with it but return, and is made anew at the same place, with the same content, by the next call.
-func (x *instance) end() { x.exit.Restore([]uint64{1}) }
+func (x *instance) end() {
+	if x.guest.interpreted {
+		panic(errEnd)
+	}
+	x.exit.Restore([]uint64{1})
+}
+
+// errEnd ends a call of the interpreter, whose snapshots cannot be restored from below another frame.
+var errEnd = errors.New("the run is over")
 
 // point is called where the guest is about to learn or do something that may be that of one run.
 func (x *instance) point(p point) {

@@ -116,7 +116,11 @@ func (g *wasmGuest) verdict(err error, asked uint64, limits Limits, report *Repo
 	case err == nil:
 		return &ExitError{Code: report.Exit, Tail: excerpt(report.Log)}
 	}
-	return fmt.Errorf("%w: %s", ErrTrap, strings.TrimPrefix(firstLine(err.Error()), "wasm error: "))
+	text := strings.TrimPrefix(firstLine(err.Error()), "wasm error: ")
+	if text == ErrStack.Error() { // the engine's own error is not exported
+		return fmt.Errorf("%w: %w", ErrTrap, ErrStack)
+	}
+	return fmt.Errorf("%w: %s", ErrTrap, text)
 }
 
 func memoryError(asked, limit int64) error {

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 )
@@ -86,7 +85,7 @@ func (w *watch) look() {
 	if w.cpu > 0 {
 		used, err := readClock(w.clock)
 		if used -= w.began; err == nil && used >= w.cpu {
-			w.trip(fmt.Errorf("guest CPU %w: %v", ErrLimit, w.cpu))
+			w.trip(timeError("CPU", w.cpu))
 			return
 		}
 		if check := now.Add(max(w.cpu-used, time.Millisecond)); check.Before(next) {
@@ -94,7 +93,7 @@ func (w *watch) look() {
 		}
 	}
 	if !now.Before(w.deadline) {
-		w.trip(fmt.Errorf("guest wall clock %w: %v", ErrLimit, w.wall))
+		w.trip(timeError("wall clock", w.wall))
 		return
 	}
 	w.arm(next)

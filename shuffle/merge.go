@@ -43,6 +43,20 @@ func (m *Merger) Groups() iter.Seq2[[]byte, iter.Seq[[]byte]] {
 	}
 }
 
+// Next returns the records one by one, in place of Groups, if they are not combined. Key and value are valid until the next call. After the
+// last record ok is false and Err must be asked. Unlike an iterator made of Groups, it may be called on any thread.
+func (m *Merger) Next() (key, value []byte, ok bool) {
+	if m.tree == nil {
+		m.start()
+	} else if m.err == nil && m.more() {
+		m.advance()
+	}
+	if m.err != nil || !m.more() {
+		return nil, nil, false
+	}
+	return m.top().Key(), m.top().Value(), true
+}
+
 // Err returns the first error of a run, which names it.
 func (m *Merger) Err() error { return m.err }
 

@@ -100,6 +100,29 @@ func TestMergeOfNothing(t *testing.T) {
 	}
 }
 
+func TestMergeOneByOne(t *testing.T) {
+	rnd := seeded(t)
+	for k := range 5 {
+		var recs []record
+		for i := range k * 20 {
+			recs = append(recs, record{fmt.Sprint(i / 7), fmt.Sprint(i % 7)})
+		}
+		var want, got []string
+		for key, values := range Merge(cut(t, rnd, recs, k, nil), nil).Groups() {
+			for value := range values {
+				want = append(want, fmt.Sprintf("%s %s", key, value))
+			}
+		}
+		m := Merge(cut(t, rnd, recs, k, nil), nil)
+		for key, value, ok := m.Next(); ok; key, value, ok = m.Next() {
+			got = append(got, fmt.Sprintf("%s %s", key, value))
+		}
+		if _, _, ok := m.Next(); ok || m.Err() != nil || len(got) != len(recs) || !slices.Equal(got, want) {
+			t.Errorf("%d runs: got %v, want %v; %v", k, got, want, m.Err())
+		}
+	}
+}
+
 func TestValuesNeedNotBeRead(t *testing.T) {
 	var recs []record
 	for i := range 30 {

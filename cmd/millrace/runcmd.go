@@ -22,6 +22,9 @@ none, and OUTPUT/_manifest.json lists them.
 
 Exits 0 if all went well, 3 if it did but for failed objects within the tolerance, 2 after an error, 130 when cancelled.
 
+--deterministic=check is for finding out whether a program gives the same results each time: it exits 2 and commits nothing if
+an object comes out otherwise when it is mapped again.
+
   millrace run ./wordcount -i s3://mail/2026/ -o s3://out/words -r 8
   millrace run builtin:words -i ./texts --limit 20
   millrace run ./count.wasm -i s3://mail/ --reducer sum -o s3://out/counts`
@@ -66,6 +69,8 @@ type jobFlags struct {
 	Reducer   string            `group:"program" placeholder:"NAME" help:"Stock reducer for a program that has none: sum, sum:float64, count, min, max, mean, identity."`
 	Isolation job.Isolation     `group:"program" placeholder:"object|split" help:"Whether each object has a fresh instance of the program or the objects of a split share one (default object)."`
 	OKExit    []int             `group:"program" name:"ok-exit" placeholder:"CODE" help:"Exit codes of a command that mean success (default 0)."`
+
+	Deterministic job.Determinism `group:"program" placeholder:"check" help:"Map 1% of the objects again, WebAssembly also by an interpreter, and fail if one comes out otherwise."`
 
 	Slots int `group:"other" placeholder:"N" help:"Objects mapped at once (default: one per core)."`
 	limitFlags
@@ -115,6 +120,7 @@ func (f *jobFlags) apply(spec *job.Spec) error {
 	override(&spec.Reducers, f.Reducers)
 	override(&spec.Reducer, f.Reducer)
 	override(&spec.Format, f.Format)
+	override(&spec.Deterministic, f.Deterministic)
 	override(&spec.Slots, f.Slots)
 	override(&spec.Isolation, f.Isolation)
 	if len(f.OKExit) > 0 {

@@ -32,6 +32,12 @@ func summarize(stderr io.Writer, r *job.Result, limit int64, found string) {
 	if c.Markers > 0 {
 		warn(stderr, plural(c.Markers, `"directory" marker`)+` not read: empty, key ends in "/"`)
 	}
+	if c.Checked > 0 {
+		warn(stderr, plural(c.Checked, "object")+" mapped again to check the program: no difference")
+	}
+	if c.Unchecked > 0 {
+		warn(stderr, plural(c.Unchecked, "object")+" not compared: too slow, too deep or no longer there")
+	}
 	if c.Failed == 0 {
 		return
 	}

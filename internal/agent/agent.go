@@ -59,6 +59,10 @@ type Job struct {
 	Printer
 	Pool  *Pool // of runners; stays the caller's, who closes it after the agent
 	Slots int
+	// Check has a sample of the objects mapped again, by other runners, and fails the job if one does not come out the same. Module, if not
+	// nil, is the module that Code was compiled of: it is interpreted, for one more comparison. It stays the caller's.
+	Check  bool
+	Module *os.File
 	// Readers is how many objects of one slot are read at once; 0: one after the other, for stores on this very machine.
 	Readers int
 }
@@ -70,6 +74,7 @@ type Agent struct {
 	runs  runs
 	first chan started // the first runner, which loads the program ahead of time
 	links []*link      // of each slot, nil while it has none
+	check *check       // nil: there is none
 	stop  context.CancelFunc
 
 	mu      sync.Mutex
@@ -84,8 +89,11 @@ func New(ctx context.Context, j Job, c Coordinator) *Agent {
 		job: j, coord: c, stop: stop, first: make(chan started, 1), links: make([]*link, j.Slots),
 		running: make(map[job.AttemptID]*try),
 	}
+	if j.Check {
+		a.check = newCheck(&a.job)
+	}
 	go func() {
-		l, err := a.start(ctx)
+		l, err := a.start(ctx, &a.job.Hello, a.job.Code)
 		a.first <- started{l, err}
 	}()
 	return a
@@ -131,6 +139,9 @@ func (a *Agent) Close() error {
 			err = errors.Join(err, l.close())
 		}
 	}
+	if a.check != nil {
+		err = errors.Join(err, a.check.close())
+	}
 	return errors.Join(err, a.runs.close())
 }
 
@@ -175,7 +186,7 @@ func (a *Agent) ready(ctx context.Context, n int) error {
 	default:
 	}
 	var err error
-	a.links[n], err = a.start(ctx)
+	a.links[n], err = a.start(ctx, &a.job.Hello, a.job.Code)
 	return err
 }
 

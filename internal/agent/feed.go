@@ -111,6 +111,7 @@ func (f *feeder) fill() error {
 		p := runner.Piece{
 			Index: uint32(i), Input: uint32(o.Input), Size: o.Size, Modified: o.Modified.UnixNano(),
 			Key: string(o.Key), ETag: o.ETag, First: true, Last: true,
+			Sum: f.t.sample[i],
 		}
 		var err error
 		if o.Size > maxWhole-int64(p.HeadSize()) {

@@ -71,7 +71,8 @@ type lab struct {
 	input  store.Bucket // as the agent sees it
 	launch Launcher     // nil: in process
 	splits []job.Split
-	noted  int // uploads written down and not given up
+	verify bool // a sample is mapped again
+	noted  int  // uploads written down and not given up
 	agent  *Agent
 }
 
@@ -112,7 +113,7 @@ func (l *lab) open(t *testing.T, j *job.Job, readers int) {
 	l.agent = New(t.Context(), Job{
 		Sender: coordinator.Sender{Job: "j", Epoch: 1, Node: "n", Incarnation: 1},
 		Hello:  runner.Hello{Version: runner.Version, Format: job.Text, Inputs: []runner.Input{{Root: "mem:in/", Base: len("mail/")}}},
-		Inputs: inputs, Plan: plan.Open(area), Pool: pool, Slots: 1, Readers: readers,
+		Inputs: inputs, Plan: plan.Open(area), Pool: pool, Slots: 1, Readers: readers, Check: l.verify,
 		Output: &Output{
 			Bucket: l.store.Bucket("out"), Prefix: "res/",
 			Record: func(context.Context, string, store.Handle) error { l.noted++; return nil },

@@ -68,36 +68,36 @@ func insist(ctx context.Context, f func() error) (err error) {
 }
 
 // start has a runner load the program, and another one if that dies before it is ready.
-func (a *Agent) start(ctx context.Context) (l *link, err error) {
+func (a *Agent) start(ctx context.Context, h *runner.Hello, code *os.File) (l *link, err error) {
 	err = insist(ctx, func() error {
-		l, err = a.load(ctx)
+		l, err = a.load(ctx, h, code)
 		return err
 	})
 	return l, err
 }
 
 // load takes a runner and makes it load the job's program.
-func (a *Agent) load(ctx context.Context) (*link, error) {
+func (a *Agent) load(ctx context.Context, h *runner.Hello, code *os.File) (*link, error) {
 	l, err := a.job.Pool.take()
 	if err != nil {
 		return nil, err
 	}
 	interrupt := context.AfterFunc(ctx, l.hang)
 	defer interrupt()
-	if err := l.greet(&a.job); err != nil {
+	if err := l.greet(h, code); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
 	l.wg.Add(1)
-	go l.watch(a.job.Hello.Limits.Wall)
+	go l.watch(h.Limits.Wall)
 	return l, nil
 }
 
-func (l *link) greet(j *Job) error {
+func (l *link) greet(h *runner.Hello, code *os.File) error {
 	var files []*os.File
-	if j.Code != nil {
-		files = append(files, j.Code)
+	if code != nil {
+		files = append(files, code)
 	}
-	if err := l.conn.SendJSON(runner.KindHello, j.Hello, files...); err != nil {
+	if err := l.conn.SendJSON(runner.KindHello, h, files...); err != nil {
 		return l.died(err)
 	}
 	k, payload, file, err := l.conn.Recv()

@@ -26,7 +26,28 @@ func (t *try) mapSplit(ctx context.Context) (*coordinator.Result, error) {
 		}
 		files = append(files, t.file)
 	}
+	if t.a.check != nil {
+		t.sample = t.a.check.sample(t)
+	}
 	m := runner.Map{Attempt: t.lease.Attempt, Partitions: t.lease.Partitions}
+	done, err := t.mapObjects(ctx, &m, files...)
+	if err != nil {
+		return nil, err
+	}
+	if len(t.sample) > 0 {
+		if err := t.a.check.run(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	result, err := t.result(ctx, done)
+	if err != nil || t.file == nil {
+		return result, err
+	}
+	return result, t.sealRun(done, result)
+}
+
+// mapObjects has the runner map the objects and takes what they become.
+func (t *try) mapObjects(ctx context.Context, m *runner.Map, files ...*os.File) (*runner.Done, error) {
 	if err := t.link.conn.SendJSON(runner.KindMap, m, files...); err != nil {
 		t.link.dead = true
 		return nil, t.link.died(err)
@@ -53,11 +74,7 @@ func (t *try) mapSplit(ctx context.Context) (*coordinator.Result, error) {
 		t.link.dead = t.link.dead || ferr != nil
 		return nil, err
 	}
-	result, err := t.result(ctx, done)
-	if err != nil || t.file == nil {
-		return result, err
-	}
-	return result, t.sealRun(done, result)
+	return done, nil
 }
 
 // maxIndex bounds the table of a run's sections.

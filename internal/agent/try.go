@@ -31,6 +31,13 @@ type try struct {
 	text    *upload // output to the store
 	list    *upload // failed objects, likewise
 
+	again  bool                // only Sums are wanted
+	sample map[int]bool        // objects of the split of which a Sum is wanted
+	sums   map[int]*runner.Sum // those that came
+
+	checked, unchecked int64         // objects that came out the same again, and that could not be compared
+	checkCPU           time.Duration // of that
+
 	mu     sync.Mutex
 	failed map[int]string // objects of the split, with the reason
 	unread int64          // of those: they never reached the runner
@@ -75,6 +82,9 @@ func (t *try) serve(ctx context.Context) (*runner.Done, error) {
 				return nil, t.broken("slab given back twice", nil)
 			}
 		case runner.KindText, runner.KindMore:
+			if t.again {
+				return nil, t.broken("text of a check", nil)
+			}
 			if err := t.take(ctx, payload, k == runner.KindMore); err != nil {
 				t.link.dead = true
 				return nil, err
@@ -86,6 +96,15 @@ func (t *try) serve(ctx context.Context) (*runner.Done, error) {
 				return nil, t.broken("failed object", err)
 			}
 			t.fail(int(i), string(reason))
+		case runner.KindSum:
+			s := new(runner.Sum)
+			if err := json.Unmarshal(payload, s); err != nil || !t.sample[int(s.Object)] {
+				return nil, t.broken("sum", err)
+			}
+			if t.sums == nil {
+				t.sums = make(map[int]*runner.Sum)
+			}
+			t.sums[int(s.Object)] = s
 		case runner.KindAbort:
 			return nil, attemptError(payload)
 		case runner.KindDone:
@@ -144,7 +163,8 @@ func (t *try) result(ctx context.Context, d *runner.Done) (*coordinator.Result, 
 	r := &coordinator.Result{Counters: job.Counters{
 		Objects: d.Objects + t.unread + int64(len(t.lease.Skip)),
 		Bytes:   d.Bytes, Emitted: d.Emitted, Output: d.Output, User: d.User,
-		Queue: t.lease.Queued, Run: time.Since(t.began), CPU: time.Duration(d.CPUUser + d.CPUSystem), PeakMemory: max(d.Peak, d.GuestPeak),
+		Checked: t.checked, Unchecked: t.unchecked,
+		Queue: t.lease.Queued, Run: time.Since(t.began), CPU: time.Duration(d.CPUUser+d.CPUSystem) + t.checkCPU, PeakMemory: max(d.Peak, d.GuestPeak),
 		Reads: d.Reads, ReadBytes: d.ReadBytes, Writes: d.Writes, WriteBytes: d.WriteBytes, LogLines: d.LogLines, LogDropped: d.LogDropped,
 	}}
 	for i, reason := range t.lease.Skip {
@@ -211,6 +231,8 @@ func (t *try) failure(err error) coordinator.Failure {
 	}
 	var said attemptError
 	switch {
+	case errors.Is(err, errDiffers):
+		f.Fault = coordinator.FaultJob
 	case errors.As(err, &said):
 		f.Fault = coordinator.FaultAttempt
 	case errors.Is(err, store.ErrThrottled):

@@ -386,6 +386,8 @@ func (m *Machine) count(c *job.Counters, sign int64) {
 	t.Objects += sign * c.Objects
 	t.Bytes += sign * c.Bytes
 	t.Failed += sign * c.Failed
+	t.Checked += sign * c.Checked
+	t.Unchecked += sign * c.Unchecked
 	t.Emitted += sign * c.Emitted
 	t.Output += sign * c.Output
 	t.Queue += time.Duration(sign) * c.Queue

@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"math"
@@ -10,8 +11,30 @@ import (
 	"path/filepath"
 
 	"github.com/millrace/millrace/internal/codecache"
+	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/sandbox"
 )
+
+// machineCode returns that of a module, which it takes over.
+func (r *running) machineCode(ctx context.Context, module *os.File) (*os.File, error) {
+	r.then(module.Close)
+	if r.spec.Program.Digest == "" { // nobody has read it yet
+		digest, err := digest(module)
+		if err != nil {
+			return nil, &job.Error{Op: "program", Err: err}
+		}
+		r.spec.Program.Digest = digest
+	}
+	compiled, err := r.compiled(ctx, module)
+	if err != nil {
+		return nil, &job.Error{Op: "program", Err: err}
+	}
+	r.then(compiled.Close)
+	if r.spec.Deterministic == job.Check {
+		r.module = module
+	}
+	return compiled, nil
+}
 
 // compiled returns a module's machine code, from the cache if it is there. A cache that does not work costs time only.
 func (r *running) compiled(ctx context.Context, module *os.File) (*os.File, error) {
@@ -58,9 +81,13 @@ func codeName(module *os.File) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	d, err := digest(module)
+	return fmt.Sprintf("%s-%.32s", d, compiler), err
+}
+
+// digest returns the SHA-256 of a file, hexadecimal.
+func digest(f *os.File) (string, error) {
 	h := sha256.New()
-	if _, err := io.Copy(h, io.NewSectionReader(module, 0, math.MaxInt64)); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%x-%.32s", h.Sum(nil), compiler), nil
+	_, err := io.Copy(h, io.NewSectionReader(f, 0, math.MaxInt64))
+	return hex.EncodeToString(h.Sum(nil)), err
 }

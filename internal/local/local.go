@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -105,6 +106,7 @@ type running struct {
 	printer *printer
 	pool    *agent.Pool
 	agent   *agent.Agent
+	module  *os.File // of a program that is to be interpreted as well; nil: none is
 	closers []func() error
 
 	coord     atomic.Pointer[coordinator.Coordinator]

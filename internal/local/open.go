@@ -130,7 +130,7 @@ func (r *running) open(ctx context.Context) error {
 	j := agent.Job{
 		Sender: coordinator.Sender{Job: r.id, Epoch: epoch, Node: nodeName(), Incarnation: 1},
 		Hello:  r.hello(), Code: code, Inputs: r.places.inputs, Plan: plan.Open(r.area), Output: r.places.output,
-		Pool: r.pool, Slots: r.slots(),
+		Pool: r.pool, Slots: r.slots(), Check: r.spec.Deterministic == job.Check, Module: r.module,
 	}
 	if r.printer != nil {
 		j.Printer = r.printer
@@ -179,7 +179,7 @@ func (r *running) take(ctx context.Context) error {
 	return nil
 }
 
-// code opens the program's file, if it has one. A module is compiled, if that was not done before.
+// code opens the program's file, if it has one. What it returns of a module is its machine code.
 func (r *running) code(ctx context.Context) (*os.File, error) {
 	if r.opts.InProcess != nil || r.spec.Program.Engine == job.Builtin {
 		return nil, nil
@@ -189,11 +189,7 @@ func (r *running) code(ctx context.Context) (*os.File, error) {
 		return nil, &job.Error{Op: "program", Err: err}
 	}
 	if r.spec.Program.Engine == job.Wasm {
-		compiled, err := r.compiled(ctx, f)
-		if err := errors.Join(err, f.Close()); err != nil {
-			return nil, &job.Error{Op: "program", Err: err}
-		}
-		f = compiled
+		return r.machineCode(ctx, f)
 	}
 	r.then(f.Close)
 	return f, nil
@@ -224,11 +220,11 @@ func (r *running) workArea(ctx context.Context) (plan.Area, error) {
 
 func (r *running) hello() runner.Hello {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(r.id))
+	_, _ = h.Write([]byte(r.id)) // digests are compared within a job only
 	hello := runner.Hello{
 		Version: runner.Version, Engine: r.spec.Program.Engine, Name: r.spec.Program.Name, Args: r.spec.Program.Args,
 		Params: r.spec.Params, OKExit: r.spec.OKExit, Limits: r.spec.Limits, Isolation: r.spec.Isolation, Reducer: r.spec.Reducer, Format: r.spec.Format,
-		DigestKey: h.Sum64(), Insecure: r.spec.Insecure,
+		DigestKey: h.Sum64(), Seed: seed(&r.spec.Program, r.spec.Params), Insecure: r.spec.Insecure,
 	}
 	for _, in := range r.places.inputs {
 		root := in.URI

@@ -56,7 +56,7 @@ func (p *commandProgram) mapObject(ctx context.Context, obj *mapper.Object, out 
 		"MILLRACE_MODIFIED=" + obj.Modified.Format(time.RFC3339Nano),
 	}
 	w := &lines{p: p, out: out}
-	report, err := p.run(ctx, obj.Key, p.args, env, obj.Body, w)
+	report, err := p.run(ctx, mapping(obj.Key), p.args, env, obj.Body, w)
 	var e *sandbox.ExitError
 	switch {
 	case errors.As(err, &e) && exits(p.ok, e.Code), err == nil && exits(p.ok, 0):

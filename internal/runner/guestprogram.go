@@ -5,9 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"slices"
+
+	"github.com/zeebo/xxh3"
 
 	"github.com/millrace/millrace/internal/guest"
 	"github.com/millrace/millrace/job"
@@ -25,20 +26,19 @@ type guestProgram struct {
 
 func (g *guestProgram) close() error { return g.guest.Close() }
 
-// run runs the guest once. Name seeds what is random in it, so that the same object always meets the same chance.
-func (g *guestProgram) run(ctx context.Context, name string, args, env []string, in io.Reader, out io.Writer) (sandbox.Report, error) {
-	r := g.newRun(name, args, env)
+// run runs the guest once. What is random in it is decided by the job's seed and what the run is for, so that the same object always meets
+// the same chance.
+func (g *guestProgram) run(ctx context.Context, purpose string, args, env []string, in io.Reader, out io.Writer) (sandbox.Report, error) {
+	r := g.newRun(purpose, args, env)
 	r.Stdin, r.Stdout = in, out
 	return g.guest.Run(ctx, r)
 }
 
 // newRun returns a run without streams.
-func (g *guestProgram) newRun(name string, args, env []string) *sandbox.Run {
-	h := fnv.New64a()
-	_, _ = io.WriteString(h, name)
+func (g *guestProgram) newRun(purpose string, args, env []string) *sandbox.Run {
 	l := &g.limits
 	return &sandbox.Run{
-		Args: args, Env: env, Seed: g.seed ^ h.Sum64(),
+		Args: args, Env: env, Seed: xxh3.HashStringSeed(purpose, g.seed),
 		Limits: sandbox.Limits{
 			Memory: l.Memory, Wall: l.Wall, CPU: l.CPU, Output: l.Output,
 			Reads: l.Reads, ReadBytes: l.ReadBytes, Writes: l.Writes, Log: l.Log, LogLines: l.LogLines,
@@ -46,9 +46,12 @@ func (g *guestProgram) newRun(name string, args, env []string) *sandbox.Run {
 	}
 }
 
+// mapping is the purpose of a run that maps the object of that key.
+func mapping(key string) string { return "map " + key }
+
 func usageOf(r *sandbox.Report) usage {
 	return usage{
-		user: r.User, system: r.System, wall: r.Wall, peak: r.PeakMemory,
+		user: r.User, system: r.System, wall: r.Wall, peak: r.PeakMemory, exit: r.Exit,
 		reads: r.Reads, readBytes: r.ReadBytes, writes: r.Writes, writeBytes: r.WriteBytes,
 		logLines: r.LogLines, logDropped: r.LogDropped,
 	}
@@ -67,7 +70,7 @@ func newSDK(ctx context.Context, g guestProgram, h *Hello) (program, error) {
 		return nil, err
 	}
 	var text bytes.Buffer
-	report, err := g.run(ctx, "", nil, guest.Env(guest.Describe), bytes.NewReader(nil), &text)
+	report, err := g.run(ctx, "describe", nil, guest.Env(guest.Describe), bytes.NewReader(nil), &text)
 	if err != nil {
 		return nil, errors.Join(withLog(err, &report), g.close())
 	}
@@ -86,7 +89,7 @@ func (p *sdkProgram) mapObject(ctx context.Context, obj *mapper.Object, out *sta
 	h := &answers{stage: out}
 	replies := guest.NewReplies(h, 1, guest.Bounds{})
 	m := &guest.Meta{Key: obj.Key, URI: obj.URI, ETag: obj.ETag, Size: obj.Size, Modified: obj.Modified}
-	report, err := p.run(ctx, obj.Key, nil, guest.Env(guest.Map), guest.ObjectStream(p.params, m, obj.Body, obj.Data), replies)
+	report, err := p.run(ctx, mapping(obj.Key), nil, guest.Env(guest.Map), guest.ObjectStream(p.params, m, obj.Body, obj.Data), replies)
 	return usageOf(&report), h.verdict(withLog(err, &report), replies)
 }
 
@@ -94,12 +97,10 @@ func (p *sdkProgram) reduce(ctx context.Context, m *shuffle.Merger, emit func(ke
 	if p.native != nil {
 		return p.reducing.reduce(ctx, m, emit)
 	}
-	next, stop := pull(m)
-	defer stop()
 	h := &answers{emit: emit}
 	replies := guest.NewReplies(h, 1, guest.Bounds{})
-	in := guest.RecordStream(p.params, next)
-	report, err := p.run(ctx, "", nil, guest.Env(guest.Reduce), in, replies)
+	in := guest.RecordStream(p.params, each(m))
+	report, err := p.run(ctx, "reduce", nil, guest.Env(guest.Reduce), in, replies)
 	return usageOf(&report), h.verdict(withLog(err, &report), replies)
 }
 

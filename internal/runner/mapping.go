@@ -23,11 +23,12 @@ func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) err
 	if err := json.Unmarshal(payload, &m); err != nil {
 		return fmt.Errorf("%w: map: %w", ErrProtocol, err)
 	}
-	if (m.Partitions > 0) != (run != nil) {
+	if (m.Partitions > 0 && !m.Check) != (run != nil) {
 		return fmt.Errorf("%w: %d partitions with run file: %t", ErrProtocol, m.Partitions, run != nil)
 	}
 	s.stage.textual = m.Partitions == 0
-	if m.Partitions > 0 {
+	s.checking = m.Check
+	if run != nil {
 		if s.sorter == nil || s.partitions != m.Partitions {
 			s.partitions = m.Partitions
 			s.sorter = shuffle.NewSorter(&shuffle.SorterOptions{
@@ -92,7 +93,7 @@ func (s *server) mapObject(ctx context.Context, p *Piece, data []byte, body *pie
 	use, err := s.program.mapObject(ctx, obj, &s.stage)
 	st.Current.Store(0)
 	s.account(&use)
-	return s.settle(p, body, err)
+	return s.settle(p, body, use.exit, err)
 }
 
 // meta returns what a guest is told about an object.
@@ -106,8 +107,8 @@ func (s *server) meta(p *Piece) (m guest.Meta, err error) {
 	}, nil
 }
 
-// settle counts an object whose mapping ended in err and, if that is nil, lets go what it emitted. The error is the attempt's.
-func (s *server) settle(p *Piece, body *pieces, err error) error {
+// settle counts an object whose mapping ended in err, the guest's exit code being exit, and, if that is nil, lets go what it emitted. The error is the attempt's.
+func (s *server) settle(p *Piece, body *pieces, exit int, err error) error {
 	body.drain() // what the mapper left may be what could not be read
 	if body.unread {
 		return nil // the agent lists it
@@ -120,6 +121,14 @@ func (s *server) settle(p *Piece, body *pieces, err error) error {
 	s.done.Bytes += p.Size
 	st.Objects.Add(1)
 	st.Bytes.Add(p.Size)
+	if p.Sum {
+		if err := s.sum(p.Index, exit, err); err != nil {
+			return err
+		}
+	}
+	if s.checking {
+		return nil
+	}
 	if err != nil {
 		st.Failed.Add(1)
 		b := binary.LittleEndian.AppendUint32(nil, p.Index)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -52,12 +51,16 @@ func load(ctx context.Context, h *Hello, code *os.File, inProcess *job.Job) (pro
 	var b []byte
 	var g sandbox.Guest
 	var err error
-	switch h.Engine {
-	case job.Wasm:
+	switch {
+	case h.Engine == job.Wasm && h.Interpret:
+		if b, err = readCode(code); err == nil {
+			g, err = sandbox.OpenInterpreted(ctx, b)
+		}
+	case h.Engine == job.Wasm:
 		if b, err = mapCode(code); err == nil {
 			g, err = sandbox.OpenCompiled(ctx, b)
 		}
-	case job.Native:
+	case h.Engine == job.Native:
 		if b, err = readCode(code); err == nil {
 			g, err = sandbox.OpenNative(b, nil)
 		}
@@ -165,34 +168,17 @@ func (p *processProgram) reduce(ctx context.Context, m *shuffle.Merger, emit fun
 	if p.native != nil {
 		return p.reducing.reduce(ctx, m, emit)
 	}
-	next, stop := pull(m)
-	defer stop()
-	return usage{}, p.job.Reduce(next, emit)
+	return usage{}, p.job.Reduce(each(m), emit)
 }
 
 func (p *processProgram) close() error { return nil }
 
-// pull returns what m merges, one record at a call, sorted. The caller calls stop.
-func pull(m *shuffle.Merger) (next func() (key, value []byte, ok bool, err error), stop func()) {
-	pull, stop := iter.Pull2(records(m))
+// each returns the records that m merges, one at a call.
+func each(m *shuffle.Merger) func() (key, value []byte, ok bool, err error) {
 	return func() (key, value []byte, ok bool, err error) {
-		key, value, ok = pull()
-		if !ok {
+		if key, value, ok = m.Next(); !ok {
 			err = m.Err()
 		}
 		return key, value, ok, err
-	}, stop
-}
-
-// records yields what m merges one record at a time.
-func records(m *shuffle.Merger) iter.Seq2[[]byte, []byte] {
-	return func(yield func(key, value []byte) bool) {
-		for key, values := range m.Groups() {
-			for value := range values {
-				if !yield(key, value) {
-					return
-				}
-			}
-		}
 	}
 }

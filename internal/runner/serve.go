@@ -25,6 +25,7 @@ type server struct {
 	out        output
 	sorter     *shuffle.Sorter // kept from one attempt to the next, for its memory
 	partitions int             // of the sorter
+	checking   bool            // nothing that the attempt under way emits counts
 	done       Done            // of the attempt under way
 }
 
@@ -188,6 +189,7 @@ func (s *server) account(r *usage) {
 type usage struct {
 	user, system, wall                   time.Duration
 	peak                                 int64
+	exit                                 int
 	reads, readBytes, writes, writeBytes int64
 	logLines, logDropped                 int64
 }

@@ -66,7 +66,7 @@ func (s *server) mapTogether(ctx context.Context, p *sdkProgram, f *feed) error 
 	t := &together{s: s, p: p, feed: f, step: s.hello.Engine == job.Wasm, answered: make(chan struct{}, 1), ahead: 1}
 	for t.next() {
 		t.start()
-		r := p.newRun(t.objects[t.done].meta.Key, nil, guest.Env(guest.Map))
+		r := p.newRun(mapping(t.objects[t.done].meta.Key), nil, guest.Env(guest.Map))
 		r.Stdin, r.Stdout, r.Laps = readerFunc(t.read), writerFunc(t.write), t.laps
 		r.ReadBytes = 0 // take sees to it
 		report, err := sandbox.RunLaps(ctx, p.guest, r)
@@ -276,7 +276,7 @@ func (t *together) write(p []byte) (int, error) {
 // settle settles the first object without an answer.
 func (t *together) settle(err error) {
 	o := &t.objects[t.done]
-	if err := t.s.settle(&o.piece, o.body, err); err != nil && t.failed == nil {
+	if err := t.s.settle(&o.piece, o.body, 0, err); err != nil && t.failed == nil {
 		t.failed = err
 	}
 	t.s.stage.reset()

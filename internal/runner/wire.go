@@ -14,6 +14,7 @@
 //	   in that slab                         T  text: output bytes, up to the end of an object
 //	                                        t  text that the next T (or t) continues
 //	                                        O  object u32, reason: that object failed
+//	                                        S  Sum (JSON): what became of an object, for those so marked
 //	E  no more objects                      D  Done (JSON): the attempt succeeded
 //	U  Reduce (JSON) [+ netpipe]            X  reason: the attempt failed
 //
@@ -30,7 +31,7 @@
 //	| index  | input  | size           | modified (ns)  | length |klen|elen| flags  | 0      | key | etag | data |
 //
 // all little-endian; index is the object's place in its split, length that of data. Flags: 1 first piece, 2 last piece,
-// 4 the object could not be read: forget it.
+// 4 the object could not be read: forget it, 8 a Sum of it is wanted.
 //
 // Nothing that a runner writes is trusted: the agent bounds every frame, and the status page only tells which object to blame.
 package runner
@@ -45,7 +46,7 @@ import (
 )
 
 // Version is that of the channel between an agent and its runners.
-const Version = 2
+const Version = 3
 
 // Sizes of the channel.
 const (
@@ -69,6 +70,7 @@ const (
 	KindText     Kind = 'T'
 	KindMore     Kind = 't'
 	KindFailed   Kind = 'O'
+	KindSum      Kind = 'S'
 	KindEnd      Kind = 'E'
 	KindReduce   Kind = 'U'
 	KindDone     Kind = 'D'
@@ -78,7 +80,8 @@ const (
 // ErrProtocol says that the other end of the channel broke its rules.
 var ErrProtocol = errors.New("runner protocol")
 
-// A Hello is all that a runner learns of its job. The program that comes with it is an executable, or a module that was compiled.
+// A Hello is all that a runner learns of its job. The program that comes with it is an executable, or a module that was compiled, or one
+// that was not and is to be interpreted.
 type Hello struct {
 	Version   int               `json:"version"`
 	Engine    job.Engine        `json:"engine"`
@@ -92,7 +95,8 @@ type Hello struct {
 	Format    job.Format        `json:"format"`
 	Inputs    []Input           `json:"inputs"`
 	DigestKey uint64            `json:"digest_key"`
-	Seed      uint64            `json:"seed"`
+	Seed      uint64            `json:"seed"` // of what is random in guests: the same for the same program, arguments and parameters
+	Interpret bool              `json:"interpret,omitempty"`
 	Insecure  []string          `json:"insecure,omitempty"`
 }
 
@@ -111,6 +115,8 @@ type Ready struct {
 type Map struct {
 	Attempt    job.AttemptID `json:"attempt"`
 	Partitions int           `json:"partitions"` // 0: map-only, output is text
+	// Check is set if nothing of what is emitted counts: no run file comes, no text is sent, only Sums.
+	Check bool `json:"check,omitempty"`
 }
 
 // A Reduce starts a reduce attempt. The netpipe that comes with it carries the sections named here.
@@ -154,6 +160,7 @@ const (
 	flagFirst = 1 << iota
 	flagLast
 	flagUnread
+	flagSum
 )
 
 // A Piece is one object, or a piece of a large one, as it lies in a slab.
@@ -167,6 +174,7 @@ type Piece struct {
 	First    bool
 	Last     bool
 	Unread   bool // the object could not be read
+	Sum      bool // a Sum of the object is wanted
 }
 
 // HeadSize returns the bytes that p occupies in a slab beside its data.
@@ -200,6 +208,9 @@ func (p *Piece) flags() (f uint32) {
 	if p.Unread {
 		f |= flagUnread
 	}
+	if p.Sum {
+		f |= flagSum
+	}
 	return f
 }
 
@@ -219,7 +230,7 @@ func nextPiece(slab []byte) (p Piece, data, rest []byte, err error) {
 	p = Piece{
 		Index: le.Uint32(slab[0:]), Input: le.Uint32(slab[4:]),
 		Size: int64(le.Uint64(slab[8:])), Modified: int64(le.Uint64(slab[16:])),
-		First: f&flagFirst != 0, Last: f&flagLast != 0, Unread: f&flagUnread != 0,
+		First: f&flagFirst != 0, Last: f&flagLast != 0, Unread: f&flagUnread != 0, Sum: f&flagSum != 0,
 	}
 	n, k, e := int(le.Uint32(slab[24:])), int(le.Uint16(slab[28:])), int(le.Uint16(slab[30:]))
 	end := objectHeader + k + e + n

@@ -25,6 +25,7 @@ params: {pattern: 'a|b', env: "${SECRET}"}
 reducers: 8
 reducer: sum
 format: jsonl
+deterministic: check
 limits: {memory: 64MiB, wall: 30s, cpu: 1m30s, output: 4096, records: 1000, reads: 5, read_bytes: 1MiB, writes: 6, log: 10KB, log_lines: 7, shuffle: 1GB}
 isolation: split
 tolerate: 0.5%
@@ -56,6 +57,7 @@ func TestParse(t *testing.T) {
 		Reducers:      8,
 		Reducer:       "sum",
 		Format:        job.JSONL,
+		Deterministic: job.Check,
 		Limits: job.Limits{Memory: 64 << 20, Wall: 30 * time.Second, CPU: 90 * time.Second,
 			Output: 4096, Records: 1000, Reads: 5, ReadBytes: 1 << 20, Writes: 6, Log: 10e3, LogLines: 7, Shuffle: 1e9},
 		Isolation: job.IsolateSplit,
@@ -163,6 +165,7 @@ func TestParseErrors(t *testing.T) {
 		{"negative tolerance", "tolerate: -1", `job.yaml:1:11: tolerate: "-1" is neither a number of objects, a percentage nor all`},
 		{"engine", "program: {engine: java}", `job.yaml:1:19: program.engine: "java" is none of builtin, wasm, native`},
 		{"format", "format: csv", `job.yaml:1:9: format: "csv" is none of text, jsonl`},
+		{"no determinism", "deterministic: never", `job.yaml:1:16: deterministic: "never" is none of check`},
 		{"isolation", "isolation: thread", `job.yaml:1:12: isolation: "thread" is none of object, split`},
 		{"reducer", "reducer: avg", `job.yaml:1:10: reducer: "avg" is none of sum, sum:float64, count, min, max, mean, identity`},
 		{"digest", "program: {digest: abc}", "job.yaml:1:19: program.digest: not a SHA-256 in lower case hexadecimal"},
