@@ -15,6 +15,7 @@
 //	examples
 //	job
 //	mapper   reducer
+//	internal/pattern   internal/inflate   internal/hostfn
 //	internal/codecache   internal/gatewaytest   internal/mailgen   internal/guest   store/s3   store/file   store/mem   store/storetest
 //	store
 //

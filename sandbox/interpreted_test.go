@@ -106,7 +106,7 @@ func line(text, word string) string {
 
 // Compiled and brought back to a snapshot, or interpreted from the start: the programs of testdata say the same of each mail.
 func TestInterpretedSaysTheSame(t *testing.T) {
-	bodies, _ := mails(60)
+	bodies := mails(60)
 	for _, name := range []string{"empty", "regexp", "c"} {
 		t.Run(name, func(t *testing.T) {
 			compiled, interpreted := bothEngines(t, buildMail(t, name))

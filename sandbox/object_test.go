@@ -17,17 +17,13 @@ import (
 	"github.com/millrace/millrace/internal/mailgen"
 )
 
-// buildMail compiles one of the programs testdata/mail-*: "empty" and "regexp" with the Go SDK, "c" with clang.
+// buildMail compiles one of the programs testdata/mail-*: "c" with clang, the others with the Go SDK.
 func buildMail(t testing.TB, name string) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), name+".wasm")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./testdata/mail-"+name)
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	cmd := goBuild(out, "mail-"+name, "GOOS=wasip1", "GOARCH=wasm")
 	if name == "c" {
-		if _, err := exec.LookPath("clang"); err != nil {
-			t.Skip("no clang here")
-		}
-		cmd = exec.Command("clang", "--target=wasm32-wasi", "-O2", "-Wall", "-Werror", "-nodefaultlibs", "-Wl,--strip-all", "-o", out, "testdata/mail-c/main.c", "-lc")
+		cmd = clang(t, out, "testdata/mail-c/main.c")
 	}
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("compile %s: %v\n%s", name, err, text)
@@ -37,6 +33,21 @@ func buildMail(t testing.TB, name string) []byte {
 		t.Fatal(err)
 	}
 	return code
+}
+
+// goBuild returns the command that compiles a program in testdata to out.
+func goBuild(out, program string, env ...string) *exec.Cmd {
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./testdata/"+program)
+	cmd.Env = append(os.Environ(), env...)
+	return cmd
+}
+
+// clang returns the command that compiles a program in C.
+func clang(t testing.TB, out, source string) *exec.Cmd {
+	if _, err := exec.LookPath("clang"); err != nil {
+		t.Skip("no clang here")
+	}
+	return exec.Command("clang", "--target=wasm32-wasi", "-O2", "-Wall", "-Werror", "-nodefaultlibs", "-Wl,--strip-all", "-o", out, source, "-lc")
 }
 
 // openMail compiles and opens one of those programs. It is instantiated afresh for each run if it must be.
@@ -88,8 +99,8 @@ func mapCommand(g Guest, _ string, body []byte) (answer, error) {
 	return answer{records: bytes.Count(out.Bytes(), []byte{'\n'})}, err
 }
 
-// mails returns mails of 3 to 5 KB and the number of lines in them that match.
-func mails(n int) (bodies [][]byte, matches []int) {
+// mails returns mails of 3 to 5 KB.
+func mails(n int) (bodies [][]byte) {
 	gen := mailgen.New(1, &mailgen.Options{Mean: 4096, Invoices: 0.02})
 	for i := 0; len(bodies) < n; i++ {
 		_, body := gen.Mail(i)
@@ -97,16 +108,18 @@ func mails(n int) (bodies [][]byte, matches []int) {
 			continue
 		}
 		bodies = append(bodies, body)
-		matches = append(matches, len(matchingLines(body)))
 	}
-	return bodies, matches
+	return bodies
 }
 
-var invoice = regexp.MustCompile(`invoice \d+`)
+var (
+	invoice = regexp.MustCompile(`invoice \d+`)
+	address = regexp.MustCompile(`[a-z]+@acme\.com`)
+)
 
-func matchingLines(body []byte) (found [][]byte) {
+func matchingLines(p *regexp.Regexp, body []byte) (found [][]byte) {
 	for line := range bytes.Lines(body) {
-		if m := invoice.Find(line); m != nil {
+		if m := p.Find(line); m != nil {
 			found = append(found, m)
 		}
 	}
@@ -115,36 +128,50 @@ func matchingLines(body []byte) (found [][]byte) {
 
 // BenchmarkObject maps mails of 4 KB, one operation each, in the process of the benchmark.
 func BenchmarkObject(b *testing.B) {
-	bodies, matches := mails(1000)
+	bodies := mails(1000)
 	tests := []struct {
 		name, program string
 		fresh         bool
 		run           func(g Guest, key string, body []byte) (answer, error)
+		finds         *regexp.Regexp // nil: nothing
 	}{
-		{"wasm-go-empty", "empty", false, mapMail},
-		{"wasm-go-regexp", "regexp", false, mapMail},
-		{"wasm-c-regexp", "c", false, mapCommand},
-		{"wasm-go-fresh", "empty", true, mapMail},
+		{"wasm-go-empty", "empty", false, mapMail, nil},
+		{"wasm-go-regexp", "regexp", false, mapMail, invoice},
+		{"wasm-go-address", "address", false, mapMail, address},
+		{"wasm-go-hostsearch", "hostsearch", false, mapMail, address},
+		{"wasm-c-regexp", "c", false, mapCommand, invoice},
+		{"wasm-go-fresh", "empty", true, mapMail, nil},
 	}
 	for _, tt := range tests {
 		b.Run(tt.name, func(b *testing.B) {
 			g := openMail(b, tt.program, tt.fresh)
+			matches := make([]int, len(bodies))
+			for i := range bodies {
+				if tt.finds != nil {
+					matches[i] = len(matchingLines(tt.finds, bodies[i]))
+				}
+			}
 			benchmarkObjects(b, func(i int) {
 				a, err := tt.run(g, "2026/01/mail.eml", bodies[i%len(bodies)])
 				if err != nil || a.failed != "" {
 					b.Fatal(err, a.failed)
 				}
-				if want := matches[i%len(bodies)]; tt.program != "empty" && a.records != want {
+				if want := matches[i%len(bodies)]; a.records != want {
 					b.Fatalf("mail %d: %d records; want %d", i, a.records, want)
 				}
 			})
 		})
 	}
-	b.Run("plain-go", func(b *testing.B) {
-		sink := 0
-		benchmarkObjects(b, func(i int) { sink += len(matchingLines(bodies[i%len(bodies)])) })
-		_, _ = io.Discard.Write([]byte{byte(sink)})
-	})
+	for _, tt := range []struct {
+		name  string
+		finds *regexp.Regexp
+	}{{"plain-go", invoice}, {"plain-go-address", address}} {
+		b.Run(tt.name, func(b *testing.B) {
+			sink := 0
+			benchmarkObjects(b, func(i int) { sink += len(matchingLines(tt.finds, bodies[i%len(bodies)])) })
+			_, _ = io.Discard.Write([]byte{byte(sink)})
+		})
+	}
 }
 
 // benchmarkObjects calls f for each operation, after some that do not count, and reports how long half and 99 % of the calls took at most.

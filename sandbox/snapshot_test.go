@@ -140,7 +140,7 @@ func TestCanaries(t *testing.T) {
 
 // TestEveryPage holds the whole memory against the image after each restore.
 func TestEveryPage(t *testing.T) {
-	bodies, _ := mails(300)
+	bodies := mails(300)
 	for _, name := range []string{"empty", "regexp"} {
 		g := openMail(t, name, false)
 		for i, body := range bodies {
@@ -250,7 +250,7 @@ func randomCode(c code, rng *rand.Rand, n int) code {
 
 // TestMailsLikeFresh runs real programs over mails, restored and fresh.
 func TestMailsLikeFresh(t *testing.T) {
-	bodies, _ := mails(150)
+	bodies := mails(150)
 	for _, name := range []string{"empty", "regexp", "c"} {
 		t.Run(name, func(t *testing.T) {
 			run := mapMail
@@ -274,7 +274,7 @@ func TestMailsLikeFresh(t *testing.T) {
 
 // TestChangingEnvironment gives each run its own, then all runs the same.
 func TestChangingEnvironment(t *testing.T) {
-	bodies, _ := mails(2)
+	bodies := mails(2)
 	g := openMail(t, "regexp", false)
 	for i := range 12 {
 		m := &guest.Meta{Key: "a", Size: int64(len(bodies[0]))}

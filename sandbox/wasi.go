@@ -4,6 +4,7 @@ package sandbox
 // parseSignature.
 var hostFunctions = map[string]map[string]string{
 	"wasi_snapshot_preview1": wasiFunctions,
+	"millrace":               millraceFunctions(),
 }
 
 // wasiFunctions are those of WASI preview 1. There are no files, directories or sockets behind those that name them: they answer

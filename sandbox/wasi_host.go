@@ -9,10 +9,12 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+
+	"github.com/millrace/millrace/internal/inflate"
 )
 
 // A host is the outside of a wasm guest: what the functions of WASI show and change. There are standard streams, arguments, an
-// environment, a clock and randomness, and nothing else.
+// environment, a clock and randomness, and nothing else; beside them, functions that compute (see millraceCalls).
 //
 // All that comes from the guest is hostile: each pointer and length is held against the memory's size at that moment.
 type host struct {
@@ -22,6 +24,7 @@ type host struct {
 	meter    *meter
 	late     *rand.ChaCha8 // randomness of the run; nil: not asked for yet
 	buf      []byte        // between stdin and the guest
+	decoder  *inflate.Decoder
 
 	exited bool
 	code   uint32
@@ -30,10 +33,11 @@ type host struct {
 
 // A hostState is what a guest can have changed of its host before a snapshot is taken; a snapshot has a copy.
 type hostState struct {
-	now    int64 // of the monotonic clock, nanoseconds
-	closed [3]bool
-	asked  bool         // for arguments, environment or input
-	early  rand.ChaCha8 // randomness until then, the same in all runs
+	now      int64 // of the monotonic clock, nanoseconds
+	closed   [3]bool
+	asked    bool         // for arguments, environment or input
+	early    rand.ChaCha8 // randomness until then, the same in all runs
+	patterns patterns
 }
 
 // reset makes h ready for a run from a state.
@@ -160,6 +164,9 @@ func (h *host) instantiate(ctx context.Context, r wazero.Runtime) error {
 		export(c.name, f, params, results)
 	}
 	if _, err := b.Instantiate(ctx); err != nil {
+		return err
+	}
+	if err := h.instantiateMillrace(ctx, r); err != nil {
 		return err
 	}
 	_, err := r.InstantiateWithConfig(ctx, shim(), wazero.NewModuleConfig().WithName("wasi_snapshot_preview1").WithStartFunctions())

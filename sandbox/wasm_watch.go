@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +22,7 @@ type watch struct {
 	clock    int32         // of the thread that runs
 	began    time.Duration // by that clock
 	cause    error         // why the run was stopped
+	tripped  atomic.Bool   // it was: what the host looks at while it works for the guest
 }
 
 // start begins to watch a run on the calling thread, which stays the same until stop. Now is now.
@@ -28,6 +30,7 @@ func (w *watch) start(ctx context.Context, x *instance, limits Limits, now time.
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.running, w.cause = x, nil
+	w.tripped.Store(false)
 	w.wall, w.deadline = limits.Wall, now.Add(limits.Wall)
 	next := w.deadline
 	if w.cpu = 0; limits.CPU < limits.Wall {
@@ -103,6 +106,7 @@ func (w *watch) look() {
 func (w *watch) trip(cause error) {
 	if w.running != nil && w.cause == nil {
 		w.cause = cause
+		w.tripped.Store(true)
 		w.running.stop.Set(1)
 	}
 }

@@ -4,8 +4,8 @@ import (
 	"errors"
 
 	"github.com/millrace/millrace/internal/guest"
+	"github.com/millrace/millrace/internal/pattern"
 	"github.com/millrace/millrace/mapper"
-	"github.com/millrace/millrace/mapper/builtin/internal/pattern"
 )
 
 // grep prints the lines of objects that match patterns, byte for byte as ripgrep prints them:

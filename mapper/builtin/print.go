@@ -7,7 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/millrace/millrace/mapper/builtin/internal/pattern"
+	"github.com/millrace/millrace/internal/pattern"
 )
 
 // A printer writes lines as grep shows them.

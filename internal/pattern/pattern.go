@@ -19,6 +19,13 @@ type Options struct {
 	Fixed bool // as plain text
 	Fold  bool // by simple case folding
 	Word  bool // between characters that belong to no word
+
+	// Small refuses patterns that are longer than 64 KiB or take more than about 3 MB, and keeps what is built while searching
+	// below 1 MB. See Size.
+	Small bool
+	// Poll, if not nil, is called again and again while a search takes time, at least once in some milliseconds but for
+	// bytes that cost a nanosecond each. It may end the search by a panic; the Matcher is of no use then.
+	Poll func()
 }
 
 // A Matcher finds lines that match. It has memory of its own and is not safe for concurrent use.
@@ -34,9 +41,16 @@ type Matcher struct {
 // Compile returns a Matcher of the lines that match one of patterns. Its error is one line: a *SyntaxError, or
 // that the pattern is too large.
 func Compile(patterns []string, o Options) (*Matcher, error) {
+	b := large
+	if o.Small {
+		b = small
+	}
 	var branches []*node
 	budget := maxSpans
 	for _, s := range patterns {
+		if o.Small && len(s) > maxSmall {
+			return nil, errTooLarge
+		}
 		n := literal(s, o.Fold)
 		if !o.Fixed {
 			var err error
@@ -50,17 +64,20 @@ func Compile(patterns []string, o Options) (*Matcher, error) {
 	if o.Word {
 		n = word(n)
 	}
-	p, err := compile(n)
+	p, err := compile(n, b)
 	if err != nil {
 		return nil, err
 	}
-	m := &Matcher{prog: p, dfa: newDFA(p), vm: newVM(p)}
+	m := &Matcher{prog: p, dfa: newDFA(p, b.table), vm: newVM(p)}
+	m.dfa.poll, m.vm.poll = o.Poll, o.Poll
 	if m.dfa.begin == matched {
 		return m, nil
 	}
 	set, exact := required(n)
 	for _, l := range set {
-		m.finders = append(m.finders, newFinder(l))
+		f := newFinder(l)
+		f.poll = o.Poll
+		m.finders = append(m.finders, f)
 	}
 	m.exact = exact
 	return m, nil
@@ -127,23 +144,43 @@ func (m *Matcher) line(line []byte) bool {
 	return match
 }
 
+// Size returns the bytes of memory that m takes at most, about.
+func (m *Matcher) Size() int {
+	return 100*len(m.prog.insts) + 8*len(m.prog.steps) + 16*m.dfa.limit
+}
+
 // Spans appends the matches in line, which holds no line feed, to dst: from the left, none within another.
 func (m *Matcher) Spans(line []byte, dst [][2]int) [][2]int {
-	last := -1
-	for at := 0; at <= len(line); {
-		start, end, ok := m.vm.match(line, at)
+	for p := (place{}); ; {
+		start, end, ok := m.span(line, &p)
 		if !ok {
+			return dst
+		}
+		dst = append(dst, [2]int{start, end})
+	}
+}
+
+// A place is where the search for matches in a line goes on. That of its start is zero.
+type place struct {
+	at   int
+	last int // the end of the last match, and 1 more; 0: there was none
+}
+
+// span returns the next match in line, and moves p behind it.
+func (m *Matcher) span(line []byte, p *place) (start, end int, ok bool) {
+	for p.at <= len(line) {
+		if start, end, ok = m.vm.match(line, p.at); !ok {
 			break
 		}
-		at = end
+		p.at = end
 		if start == end {
-			at++
-			if end == last || inside(line, end) {
+			p.at++
+			if end+1 == p.last || inside(line, end) {
 				continue
 			}
 		}
-		last = end
-		dst = append(dst, [2]int{start, end})
+		p.last = end + 1
+		return start, end, true
 	}
-	return dst
+	return 0, 0, false
 }

@@ -8,6 +8,7 @@ type vm struct {
 	prog       *prog
 	cur, after threads
 	stack      []thread
+	poll       func() // see Options
 }
 
 // A thread is an instruction that was reached, and the span that was noted on the way.
@@ -39,6 +40,9 @@ func (t *threads) reset() {
 func (v *vm) match(line []byte, from int) (start, end int, ok bool) {
 	v.cur.reset()
 	for i := from; ; i++ {
+		if i&63 == 0 && v.poll != nil {
+			v.poll()
+		}
 		if !ok {
 			v.add(&v.cur, thread{v.prog.start, -1, -1}, line, i)
 		} else if len(v.cur.list) == 0 {

@@ -35,6 +35,7 @@ type dfa struct {
 	gen       uint32
 	set, half []int32
 	key       []byte
+	poll      func() // see Options
 }
 
 type dfaState struct {
@@ -50,10 +51,8 @@ const (
 	quit    = -3
 )
 
-const maxTable = 2 << 20 // 8 MiB each of table, sets and keys
-
-func newDFA(p *prog) *dfa {
-	d := &dfa{prog: p, limit: maxTable, seen: make([]uint32, len(p.insts)), ids: make(map[string]int32)}
+func newDFA(p *prog, limit int) *dfa {
+	d := &dfa{prog: p, limit: limit, seen: make([]uint32, len(p.insts)), ids: make(map[string]int32)}
 	d.quits = p.looks[wordBoundary] || p.looks[notWordBoundary]
 	d.classify()
 	d.reset()
@@ -263,6 +262,9 @@ func (d *dfa) add(i int32, holds *[6]bool) {
 
 // compute finds where state s goes at a byte of class c, and notes it.
 func (d *dfa) compute(s int32, c byte) int32 {
+	if d.poll != nil {
+		d.poll()
+	}
 	b := d.reps[c]
 	if len(d.next) > d.limit || d.held > d.limit {
 		// Begin anew. The caller's state s is made again; nothing else refers to old states.

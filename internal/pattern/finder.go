@@ -12,6 +12,8 @@ type finder struct {
 	atLo     int  // the first lo, and up, at or behind where it was last asked
 	atUp     int
 	haystack []byte
+	poll     func() // see Options
+	stops    int    // since the last poll
 }
 
 func newFinder(l lit) *finder {
@@ -40,6 +42,7 @@ func (f *finder) next(at int) int {
 		return f.hit
 	}
 	for i := at + f.rare; ; i++ {
+		f.pause()
 		if i = f.stop(i); i >= len(h) {
 			f.hit = len(h)
 			return f.hit
@@ -56,6 +59,7 @@ func (f *finder) single(at int) int {
 	h := f.haystack
 	first := f.text[0] | f.fold[0]
 	for at+len(f.text) <= len(h) {
+		f.pause()
 		n := bytes.IndexByte(h[at+f.rare:], f.lo)
 		if n < 0 {
 			break
@@ -67,6 +71,13 @@ func (f *finder) single(at int) int {
 		at++
 	}
 	return len(h)
+}
+
+// pause polls, now and then.
+func (f *finder) pause() {
+	if f.stops++; f.stops&1023 == 0 && f.poll != nil {
+		f.poll()
+	}
 }
 
 // stop returns the index of the first rare byte at or behind i.

@@ -39,25 +39,32 @@ type prog struct {
 	looks [6]bool // which assertions it makes
 }
 
-// Limits of a program: about 16 MB.
-const (
-	maxInsts = 200_000
-	maxSteps = 1_000_000
-	maxFuel  = 2_000_000 // nodes compiled, repetitions counted
+// bounds are how large a program may be, and the tables of its dfa.
+type bounds struct {
+	insts, steps int
+	fuel         int // nodes compiled, repetitions counted
+	table        int // entries of the table; the sets and keys of its states take as much again, each
+}
+
+var (
+	large = bounds{200_000, 1_000_000, 2_000_000, 2 << 20} // about 16 MB, and three times 8 MiB
+	small = bounds{20_000, 100_000, 200_000, 1 << 15}      // about 3 MB, and three times 128 KiB
 )
+
+const maxSmall = 64 << 10 // bytes of a pattern
 
 var errTooLarge = errors.New("pattern: too large when compiled")
 
 type compiler struct {
 	prog
-	fuel  int
+	bounds
 	nodes map[string]int32 // instBytes of the class being compiled, by their steps
 	key   []byte
 }
 
 // compile compiles n, whose span (or that of its group) is the match.
-func compile(n *node) (*prog, error) {
-	c := &compiler{fuel: maxFuel, nodes: make(map[string]int32)}
+func compile(n *node, b bounds) (*prog, error) {
+	c := &compiler{bounds: b, nodes: make(map[string]int32)}
 	end := c.emit(inst{op: instMatch})
 	if hasGroup(n) {
 		c.start = c.node(n, end)
@@ -78,12 +85,12 @@ func hasGroup(n *node) bool {
 }
 
 func (c *compiler) spent() bool {
-	return c.fuel < 0 || len(c.insts) > maxInsts || len(c.steps) > maxSteps
+	return c.fuel < 0 || len(c.prog.insts) > c.bounds.insts || len(c.prog.steps) > c.bounds.steps
 }
 
 func (c *compiler) emit(i inst) int32 {
-	c.insts = append(c.insts, i)
-	return int32(len(c.insts) - 1)
+	c.prog.insts = append(c.prog.insts, i)
+	return int32(len(c.prog.insts) - 1)
 }
 
 // node compiles n so that it goes on at next, and returns where it begins.
@@ -147,7 +154,7 @@ func (c *compiler) split(at, more, leave int32, lazy bool) {
 	if lazy {
 		more, leave = leave, more
 	}
-	c.insts[at].a, c.insts[at].b = more, leave
+	c.prog.insts[at].a, c.prog.insts[at].b = more, leave
 }
 
 // class compiles a class: its characters' UTF-8 as a trie whose common ends are shared.
@@ -203,9 +210,9 @@ func (c *compiler) bytes(steps []step) int32 {
 	if at, ok := c.nodes[string(c.key)]; ok {
 		return at
 	}
-	from := int32(len(c.steps))
-	c.steps = append(c.steps, steps...)
-	at := c.emit(inst{op: instBytes, a: from, b: int32(len(c.steps))})
+	from := int32(len(c.prog.steps))
+	c.prog.steps = append(c.prog.steps, steps...)
+	at := c.emit(inst{op: instBytes, a: from, b: int32(len(c.prog.steps))})
 	c.nodes[string(c.key)] = at
 	return at
 }
