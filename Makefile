@@ -23,10 +23,6 @@ test: deps ## Run all tests, built as users get them; race has those with cgo.
 race: deps ## Run all tests under the race detector.
 	$(GO) test -race -short ./...
 
-.PHONY: soak-sandbox
-soak-sandbox: deps ## Open 10,000 damaged modules in the sandbox, as root and as an ordinary user.
-	$(GO) test -count=1 -timeout 30m -run '^(TestWasmMutants|TestOrdinaryUser)$$' ./sandbox/sandboxtest -soak
-
 .PHONY: deps
 deps: ## Install what the tests need beside Go (Debian; as root, else only say what is missing).
 	@scripts/deps
@@ -42,3 +38,15 @@ bench: deps ## Measure, with little data.
 .PHONY: bench-main
 bench-main: deps ## Measure what bench/RESULTS.md reports: 200,000 mails, 500 MB of words.
 	SIZE=full $(GO) test -run '^$$' -bench . -benchtime 3x -timeout 4h ./bench
+
+.PHONY: bench-sandbox
+bench-sandbox: deps ## Measure what a jail, a job's start and the mapping of one object take.
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/.*(empty|regexp)' -benchtime 100000x -timeout 60m ./sandbox
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/(native-split|plain)' -benchtime 100000x -timeout 60m ./internal/runner
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/(native-object|wasm-go-fresh)' -benchtime 2000x -timeout 60m ./internal/runner ./sandbox
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'JobStart|Runner|Jail' -benchtime 200x -timeout 60m ./internal/local ./internal/agent ./sandbox
+
+.PHONY: soak-sandbox
+soak-sandbox: deps ## Restore a guest a million times, open 10,000 damaged modules, as root and as an ordinary user.
+	SANDBOX_SOAK=1000000 $(GO) test -count=1 -v -run '^TestCanaries$$' -timeout 60m ./sandbox
+	$(GO) test -count=1 -timeout 30m -run '^(TestWasmMutants|TestOrdinaryUser)$$' ./sandbox/sandboxtest -soak

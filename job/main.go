@@ -53,6 +53,7 @@ func (j *Job) serve(mode guest.Mode, stdin io.Reader, stdout io.Writer) error {
 func (j *Job) serveMap(stdin io.Reader, stdout io.Writer) error {
 	out := guest.NewAnswers(stdout)
 	in := guest.NewObjects(stdin, out)
+	warm()
 	for {
 		m, err := in.Next()
 		if err == io.EOF {

@@ -72,7 +72,18 @@ func CompileWasm(ctx context.Context, code []byte) ([]byte, error) {
 }
 
 // OpenCompiled opens what [CompileWasm] returned, in a program that has the same [Compiler]. It is trusted as the program itself is: who could change
-// it can do in the jail whatever the jail allows. The guest uses compiled until it is closed.
+// it can do in the jail whatever the jail allows. The guest uses compiled until it is closed; until then the garbage collector of this process runs
+// when the guest allows it.
+//
+// Each run begins from fresh state. The first one runs the module from its start, until it is about to learn or do something that is that of
+// one run: to read its input, write, or see randomness that the run's seed decides. There a snapshot is taken, and later runs go
+// on from it: they cannot tell the difference. Not so for modules that change tables or drop data or element segments, have
+// mutable globals of vectors or references or more than 256 of others, or use a megabyte of stack before that point; and not for a run
+// after one that trapped or was stopped, or whose limit of memory is another one. Those begin at the module's start, which takes longer and gives
+// the same.
+//
+// Run.Seed decides all randomness of a guest but for what it draws before it first asks for its arguments, its environment or input
+// (as language runtimes do at their start): this is the same in each run.
 func OpenCompiled(ctx context.Context, compiled []byte) (Guest, error) {
 	h, skeleton, s, err := parseCompiled(compiled)
 	if err != nil {

@@ -10,12 +10,18 @@ import (
 // A cpuTime is what a thread or process has used.
 type cpuTime struct{ user, system time.Duration }
 
-func threadUsage() cpuTime {
+// A threadUse is what the calling thread has used.
+type threadUse struct {
+	cpuTime
+	faults int64 // of pages; -1: unknown
+}
+
+func threadUsage() threadUse {
 	var ru unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_THREAD, &ru); err != nil {
-		return cpuTime{}
+		return threadUse{faults: -1}
 	}
-	return cpuTime{time.Duration(ru.Utime.Nano()), time.Duration(ru.Stime.Nano())}
+	return threadUse{cpuTime{time.Duration(ru.Utime.Nano()), time.Duration(ru.Stime.Nano())}, ru.Minflt + ru.Majflt}
 }
 
 // Clocks of CPU time, made as clock_getcpuclockid(3) makes them.

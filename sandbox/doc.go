@@ -28,11 +28,12 @@
 // dynamically needs the system's libraries in its jail, read-only; link it statically (CGO_ENABLED=0) and there is nothing.
 //
 // The engine is the second wall. For wasm it is wazero, behind our own check of the module: no files, no sockets, a clock that stands still, randomness from a
-// seed, memory up to a cap. For native programs it is the kernel: a thread that is fenced in starts them.
+// seed, memory up to a cap. Each run begins from a snapshot of the first one: memory, globals, stack and host are as they were before the
+// guest read anything (see OpenWasm). For native programs it is the kernel: a thread that is fenced in starts them.
 //
 // # What ends a run
 //
-// Limits of wall clock, CPU, output and memory end a run with an error that names the limit. From inside, that is the polite try: a module can
-// be written that calls without ever coming back to the engine (and holds up Go's garbage collector with it). The caller of Start owns the deadline: it sends
-// [Process.Kill] a moment after the limit.
+// Limits of wall clock, CPU, output and memory end a run with an error that names the limit. From inside, that is the polite try: a module is
+// stopped at its next call or turn of a loop, which may be far away (a long fill of memory), and it holds up Go's garbage collector until then. The caller
+// of Start owns the deadline: it sends [Process.Kill] a moment after the limit.
 package sandbox

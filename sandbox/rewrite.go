@@ -11,6 +11,7 @@ import (
 //
 //	global    one more, an i32 that is 0 at first
 //	export    that global as PREFIX"stop"; all other mutable ones as PREFIX"0", PREFIX"1", …; the start function as PREFIX"start"
+//	table     none can grow beyond mostElements, or its size at the start if that is more
 //	start     gone: whoever instantiates the module calls it
 //	code      each function, and each turn of a loop, begins with a trap if the new global is not 0
 //
@@ -28,8 +29,8 @@ const maxState = 256
 
 // Kinds and bytes of the binary format.
 const (
-	sectionGlobal, sectionExport, sectionStart, sectionCode = 6, 7, 8, 10
-	exportFunction, exportGlobal                            = 0, 3
+	sectionTable, sectionGlobal, sectionExport, sectionStart, sectionCode = 4, 6, 7, 8, 10
+	exportFunction, exportGlobal                                          = 0, 3
 )
 
 // rewrite rewrites a module that has been checked.
@@ -49,6 +50,9 @@ func rewrite(code []byte) (w *rewritten, err error) {
 	sections[sectionExport] = lengthen(sections[sectionExport], exports)
 	sections[sectionCode] = w.bodies(sections[sectionCode], stop)
 	delete(sections, sectionStart)
+	if tables, ok := sections[sectionTable]; ok {
+		sections[sectionTable] = boundTables(tables)
+	}
 
 	w.code = append(make([]byte, 0, len(code)+len(code)/4), code[:8]...)
 	for _, id := range sectionOrder {
@@ -58,6 +62,26 @@ func rewrite(code []byte) (w *rewritten, err error) {
 		}
 	}
 	return w, nil
+}
+
+// mostElements is what a table can grow to. Compilers make tables that do not grow.
+const mostElements = maxTable / maxTables
+
+// boundTables gives each table a maximum. To grow a table may always fail.
+func boundTables(section []byte) []byte {
+	r := cursor{section}
+	n := r.number()
+	out := binary.AppendUvarint(nil, uint64(n))
+	for range n {
+		kind, bounded, least := r.take(1)[0], r.take(1)[0] == 1, r.number()
+		most := max(least, mostElements)
+		if bounded {
+			most = min(most, r.number())
+		}
+		out = binary.AppendUvarint(append(out, kind, 1), uint64(least))
+		out = binary.AppendUvarint(out, uint64(most))
+	}
+	return out
 }
 
 // freePrefix returns a prefix that no export has.

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"errors"
-	"runtime/metrics"
 
 	"github.com/tetratelabs/wazero/experimental"
 )
@@ -12,6 +11,7 @@ import (
 type snapshot struct {
 	host   hostState
 	state  []uint64 // values of the mutable globals
+	size   uint64   // of the memory
 	asked  uint64   // of the memory plan
 	pages  *pages
 	stacks []stack // at least one for the next run; the last is used first
@@ -43,18 +43,11 @@ func (x *instance) take() (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{host: x.guest.host.hostState, asked: x.memory.asked, pages: p, stacks: stacks}
+	s := &snapshot{host: x.guest.host.hostState, size: x.memory.size, asked: x.memory.asked, pages: p, stacks: stacks}
 	for _, g := range x.state {
 		s.state = append(s.state, g.Get())
 	}
 	return s, nil
-}
-
-// allocated returns the bytes that this process has allocated so far. Large objects are counted at once.
-func allocated() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
 }
 
 // replenish adds copies of the stack under way, which has just been restored and was of that depth.
@@ -67,17 +60,17 @@ func (s *snapshot) replenish(engine experimental.Snapshotter, depth int) {
 // restore brings everything back but the stack, on which the next call goes on. It reports whether it could.
 func (s *snapshot) restore(x *instance) bool {
 	m := x.memory
-	if size := uint64(len(s.pages.image)); m.size != size {
+	if m.size != s.size {
 		// The engine takes over whatever the allocator returns: here, less than there was.
-		m.resize = size
+		m.resize = s.size
 		x.module.Memory().Grow(1)
 		m.resize = 0
-		if m.size != size {
+		if m.size != s.size {
 			return false // it had grown to its maximum
 		}
 	}
+	s.pages.restore(m.peak)
 	m.peak, m.asked = m.size, s.asked
-	s.pages.restore()
 	for i, v := range s.state {
 		x.state[i].Set(v)
 	}

@@ -61,6 +61,7 @@ func (h *host) read(b []byte) int {
 	if h.buf == nil {
 		h.buf = make([]byte, maxRead)
 	}
+	pollCollector()
 	buf := h.buf[:min(len(b), maxRead)]
 	n, err := h.meter.read(buf)
 	if err != nil && err != io.EOF {
@@ -77,12 +78,13 @@ func (h *host) fdWrite(p []uint64) errno {
 	n, e := h.each(p[1], p[2], func(b []byte) (int, errno) {
 		switch uint32(p[0]) {
 		case 1:
+			pollCollector()
 			if _, err := h.meter.write(b); err != nil {
 				h.fail(err)
 				h.end()
 			}
 		case 2:
-			h.meter.note(b)
+			_, _ = h.meter.note(b) // it has no errors
 		default:
 			if len(b) > 0 {
 				return 0, badFile

@@ -21,8 +21,10 @@ type wasmGuest struct {
 	host        host
 	watch       watch
 	instance    *instance // ready for another run; nil: none
+	changes     int       // runs in sequence whose arguments or environment were not those of the snapshot
+	held        bool      // the collector is held for it
+	early       bool      // that is so often so that a snapshot is taken before the guest sees them
 	interpreted bool      // by an engine that has no snapshots
-	early       bool      // arguments or environment change so often that the snapshot is taken before the guest sees them
 }
 
 // OpenWasm compiles code and opens it, for a program that uses it once. See [CompileWasm].
@@ -52,8 +54,12 @@ func (g *wasmGuest) openOn(ctx context.Context, config wazero.RuntimeConfig) (er
 	if g.compiled, err = compile(ctx, g.runtime, g.code.code); err != nil {
 		return err
 	}
-	g.entry, err = compile(ctx, g.runtime, entry(g.code))
-	return err
+	if g.entry, err = compile(ctx, g.runtime, entry(g.code)); err != nil {
+		return err
+	}
+	holdCollector()
+	g.held = true
+	return nil
 }
 
 // compile turns a panic of the compiler into an error: the module may be hostile, and what it breaks is only its own process.
@@ -72,6 +78,9 @@ func (g *wasmGuest) Close() error {
 	g.watch.close()
 	if g.instance != nil {
 		g.keep(g.instance, false)
+	}
+	if g.held {
+		releaseCollector()
 	}
 	var err error
 	if g.runtime != nil {

@@ -94,8 +94,12 @@ func (x *instance) close() {
 
 // serves reports whether a run can begin at the instance's snapshot.
 func (x *instance) serves(r *Run, limits Limits) bool {
-	return x.snapshot != nil && len(x.snapshot.stacks) > 0 && x.memory.limit == uint64(limits.Memory) &&
-		(!x.sawArgs || slices.Equal(x.rawArgs, r.Args)) && (!x.sawEnv || slices.Equal(x.rawEnv, r.Env))
+	return x.snapshot != nil && len(x.snapshot.stacks) > 0 && x.memory.limit == uint64(limits.Memory) && !x.differs(r)
+}
+
+// differs reports whether a run has other arguments or another environment than those that the guest had looked at before its snapshot.
+func (x *instance) differs(r *Run) bool {
+	return x.sawArgs && !slices.Equal(x.rawArgs, r.Args) || x.sawEnv && !slices.Equal(x.rawEnv, r.Env)
 }
 
 // tell sets the arguments and environment that the guest will see.
@@ -159,6 +163,7 @@ func (x *instance) point(p point) {
 	case x.resume != nil: // the call is that which took the snapshot, on a stack that was restored
 		x.resume = nil
 		x.snapshot.replenish(x.engine, x.depth)
+		x.snapshot.pages.begin()
 		return
 	case x.snapshot != nil || x.unfit || x.guest.code.fixed != "":
 		return

@@ -112,29 +112,28 @@ type objectStream struct {
 	small   [headerLen + 512]byte
 }
 
+// Read gives as much as p holds of what needs no waiting, so that a small object that is in memory is read at once.
 func (s *objectStream) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	for n := 0; ; {
-		for i := range s.pending {
-			k := copy(p[n:], s.pending[i])
-			s.pending[i] = s.pending[i][k:]
-			if n += k; n == len(p) {
-				return n, nil
-			}
-		}
-		if n > 0 && (s.body != nil || s.end || s.err != nil) {
-			return n, nil // what follows may take its time
+	total := 0
+	for total < len(p) {
+		if n := s.take(p[total:]); n > 0 {
+			total += n
+			continue
 		}
 		switch {
-		case s.err != nil:
-			return 0, s.err
-		case s.body == nil && s.end:
-			return 0, io.EOF
+		case s.err != nil, s.body == nil && s.end:
+			if total == 0 && s.err == nil {
+				return 0, io.EOF
+			}
+			if total == 0 {
+				return 0, s.err
+			}
+			return total, nil
 		case s.body == nil:
 			s.pending[0] = appendHeader(s.small[:0], kindEnd, 0)
 			s.end = true
+		case total > 0:
+			return total, nil
 		case len(p) >= len(s.small):
 			// The body is read to where the guest wants it, its header put in front.
 			if n := s.frame(p); n > 0 {
@@ -144,6 +143,19 @@ func (s *objectStream) Read(p []byte) (int, error) {
 			s.pending[0] = s.small[:s.frame(s.small[:])]
 		}
 	}
+	return total, nil
+}
+
+// take copies what is pending.
+func (s *objectStream) take(p []byte) int {
+	for i := range s.pending {
+		if len(s.pending[i]) > 0 {
+			n := copy(p, s.pending[i])
+			s.pending[i] = s.pending[i][n:]
+			return n
+		}
+	}
+	return 0
 }
 
 // frame reads some of the body into p behind a header and returns the length of both, 0 if there is no more.
@@ -190,10 +202,8 @@ func (o *Objects) Params() map[string]string { return o.params }
 // Next skips what is left of the current object and returns the next one, valid until Next is called again.
 // It returns io.EOF at the end of the work.
 func (o *Objects) Next() (*Meta, error) {
-	if o.inBody {
-		if _, err := io.Copy(io.Discard, readerFunc(o.Read)); err != nil {
-			return nil, err
-		}
+	if err := o.skip(); err != nil {
+		return nil, err
 	}
 	kind, n, err := readHeader(o.r)
 	if err != nil {
@@ -210,7 +220,7 @@ func (o *Objects) Next() (*Meta, error) {
 	if kind != kindObject || n > maxObject {
 		return nil, protocolError("no object where one must begin")
 	}
-	p, err := o.take(n)
+	p, err := o.piece(n)
 	if err != nil {
 		return nil, err
 	}
@@ -226,25 +236,56 @@ func (o *Objects) Next() (*Meta, error) {
 	return &o.current, nil
 }
 
-// take returns the next n bytes of stdin, valid until more is read.
-func (o *Objects) take(n int) ([]byte, error) {
+// piece returns the next n bytes, valid until more is read.
+func (o *Objects) piece(n int) ([]byte, error) {
 	if n <= inputBuffer {
 		p, err := o.r.Peek(n)
-		if err != nil {
-			return nil, noEOF(err)
+		if err == nil {
+			_, err = o.r.Discard(n)
 		}
-		_, err = o.r.Discard(n)
-		return p, err
+		return p, noEOF(err)
 	}
 	if cap(o.data) < n {
 		o.data = make([]byte, n)
 	}
 	_, err := io.ReadFull(o.r, o.data[:n])
-	return o.data[:n:n], noEOF(err)
+	return o.data[:n], noEOF(err)
 }
 
-// Inline returns all bytes of the current object if they are at most limit and came in one piece, else nil. It is called
-// before the first Read, if at all; Read does not give what it gave. The bytes are valid until Read or Next is called.
+// skip skips what is left of the current object.
+func (o *Objects) skip() error {
+	for o.inBody {
+		if err := o.frame(); err != nil {
+			return err
+		}
+		n, err := o.r.Discard(o.left)
+		if o.left -= n; err != nil {
+			return noEOF(err)
+		}
+	}
+	return nil
+}
+
+// frame sees to it that there are bytes left of a data frame, or none of the object.
+func (o *Objects) frame() error {
+	for o.inBody && o.left == 0 {
+		kind, n, err := readHeader(o.r)
+		switch {
+		case err != nil:
+			return noEOF(err)
+		case kind == kindData:
+			o.left = n
+		case kind == kindEnd && n == 0:
+			o.inBody = false
+		default:
+			return protocolError("no data where an object's bytes must be")
+		}
+	}
+	return nil
+}
+
+// Inline returns all bytes of the current object if they are at most limit and came in one piece, else nil. They are valid until Next is
+// called, and not to be changed. It is called before the first Read, if at all, and nothing is left to be read if it returns bytes.
 func (o *Objects) Inline(limit int) ([]byte, error) {
 	if o.current.Size <= 0 || o.current.Size > int64(limit) {
 		return nil, nil
@@ -259,7 +300,7 @@ func (o *Objects) Inline(limit int) ([]byte, error) {
 	if _, err := o.r.Discard(headerLen); err != nil {
 		return nil, noEOF(err)
 	}
-	p, err := o.take(int(o.current.Size))
+	p, err := o.piece(int(o.current.Size))
 	return p[:len(p):len(p)], err
 }
 
@@ -268,21 +309,11 @@ func (o *Objects) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	for o.left == 0 {
-		if !o.inBody {
-			return 0, io.EOF
-		}
-		kind, n, err := readHeader(o.r)
-		switch {
-		case err != nil:
-			return 0, noEOF(err)
-		case kind == kindData:
-			o.left = n
-		case kind == kindEnd && n == 0:
-			o.inBody = false
-		default:
-			return 0, protocolError("no data where an object's bytes must be")
-		}
+	if err := o.frame(); err != nil {
+		return 0, err
+	}
+	if !o.inBody {
+		return 0, io.EOF
 	}
 	n, err := o.r.Read(p[:min(len(p), o.left)])
 	o.left -= n
