@@ -47,7 +47,7 @@ const (
 
 // command makes a program with 4 pages of memory, globals 0 (i64) and 1 (i32), and locals 0 and 1 (i32).
 func command(body code) []byte {
-	i := byte(i32)
+	i := i32
 	import_ := func(typ int, name string) []byte { return external(typ, "wasi_snapshot_preview1", name) }
 	return newAssembled().
 		section(1, []byte{0x60, 0, 0}, []byte{0x60, 4, i, i, i, i, 1, i}, []byte{0x60, 1, i, 1, i}, []byte{0x60, 2, i, i, 1, i}, []byte{0x60, 1, i, 0}).
