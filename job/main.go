@@ -53,6 +53,11 @@ func (j *Job) serve(mode guest.Mode, stdin io.Reader, stdout io.Writer) error {
 func (j *Job) serveMap(stdin io.Reader, stdout io.Writer) error {
 	out := guest.NewAnswers(stdout)
 	in := guest.NewObjects(stdin, out)
+	memory, err := shared()
+	if err != nil {
+		return err
+	}
+	in.Share(memory)
 	warm()
 	for {
 		m, err := in.Next()

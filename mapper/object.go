@@ -18,7 +18,7 @@ type Object struct {
 	Params map[string]string // parameters of the job; do not modify
 
 	Body io.Reader // the object's bytes; Read reads from it
-	Data []byte    // all of the bytes, if they are in memory already (small objects), else nil; do not modify
+	Data []byte    // all of the bytes, if they are in memory already (small objects), else nil; do not modify: it may lie in memory that cannot be written
 
 	Counter func(name string, n int64) // where Count counts; nil counts nothing
 }

@@ -87,7 +87,7 @@ func (x *execution) start(r *Run, pipes *pipes) error {
 	attr := &syscall.ProcAttr{
 		Dir:   p.Work,
 		Env:   append([]string{}, r.Env...),
-		Files: pipes.ends(),
+		Files: pipes.ends(r.Files),
 		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
 	}
 	if p.Guest != p.Runner {

@@ -53,10 +53,14 @@ func newPipes(long bool) (*pipes, error) {
 // buffer returns memory to move bytes through a pipe.
 func (p *pipes) buffer() []byte { return make([]byte, p.size) }
 
-func (p *pipes) ends() []uintptr {
+// ends returns the descriptors that the guest is given: its streams, then more.
+func (p *pipes) ends(more []*os.File) []uintptr {
 	var files []uintptr
 	for _, fd := range p.guest {
 		files = append(files, uintptr(fd))
+	}
+	for _, f := range more {
+		files = append(files, f.Fd())
 	}
 	return files
 }

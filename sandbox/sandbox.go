@@ -83,6 +83,8 @@ type Run struct {
 	Args []string // without the program's name, which is always "guest"
 	Env  []string // "K=V"; the guest sees no other
 	Seed uint64   // of everything random the guest can ask for
+	// Files are what a native guest inherits as descriptors 3, 4, …, beside its streams; other guests get none of them.
+	Files []*os.File
 	Streams
 	Limits
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The bytes of version 1. A change here is a new ABI.
+// The bytes of version 2. A change here is a new ABI.
 func TestGolden(t *testing.T) {
 	params, err := EncodeParams(map[string]string{"b": "2", "a": "1"})
 	if err != nil {
@@ -34,19 +34,25 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	place, err := AppendMemory(nil, m, 5, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct{ name, got, want string }{
 		{"object in memory", read(ObjectStream(params, m, nil, []byte("abc"))),
 			"P\x00\x00\x00\x08\x01a\x011\x01b\x012" + "O\x00\x00\x00\x0c\x01k\x05mem:k\x01e\x06\x02" + "D\x00\x00\x00\x03abc" + "E\x00\x00\x00\x00"},
 		{"object streamed", read(ObjectStream(nil, &Meta{Size: -1}, strings.NewReader("abc"), nil)),
 			"O\x00\x00\x00\x0e\x00\x00\x00\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01" + "D\x00\x00\x00\x03abc" + "E\x00\x00\x00\x00"},
+		{"object in shared memory", string(place),
+			"O\x00\x00\x00\x0c\x01k\x05mem:k\x01e\x06\x02" + "M\x00\x00\x00\x08\x00\x00\x00\x05\x00\x00\x00\x03" + "E\x00\x00\x00\x00"},
 		{"records", read(RecordStream(params, pairs("key", "v"))), "P\x00\x00\x00\x08\x01a\x011\x01b\x012" + "R\x03\x01keyv" + "E\x00\x00\x00\x00"},
 		{"replies", out.String(), "R\x03\x01keyv" + "T\x05line\n" + "C\x01n\x01" + "K\x02" + "F\x03why"},
 		{"int", string(AppendInt(nil, -2)), "\x7f\xff\xff\xff\xff\xff\xff\xfe"},
 		{"uint", string(AppendUint(nil, 2)), "\x00\x00\x00\x00\x00\x00\x00\x02"},
 		{"float", string(float), "\x3f\xff\xff\xff\xff\xff\xff\xff"},
 		{"description", Description{ABI: ABI, Key: Int, Acc: Binary, Result: Float, Stock: "mean"}.String(),
-			"millrace-guest-abi/1 8c5e2f6d41\nkey int\nacc binary\nresult float\nstock mean\n"},
-		{"environment", strings.Join(Env(Reduce), " "), "MILLRACE_ABI=millrace-guest-abi/1 8c5e2f6d41 MILLRACE_MODE=reduce"},
+			"millrace-guest-abi/2 8c5e2f6d41\nkey int\nacc binary\nresult float\nstock mean\n"},
+		{"environment", strings.Join(Env(Reduce), " "), "MILLRACE_ABI=millrace-guest-abi/2 8c5e2f6d41 MILLRACE_MODE=reduce"},
 	}
 	for _, tt := range tests {
 		if tt.got != tt.want {
@@ -68,8 +74,18 @@ func TestGuestRefuses(t *testing.T) {
 		{"no data", head(kindObject, 5) + "\x00\x00\x00\x00\x00" + head(kindObject, 0), "no data where an object's bytes must be"},
 		{"end with a length", head(kindObject, 5) + "\x00\x00\x00\x00\x00" + head(kindEnd, 1), "no data where an object's bytes must be"},
 	}
+	place := func(off, n string) string {
+		return head(kindObject, 5) + "\x00\x00\x00\x00\x00" + head(kindMemory, placeLen) + off + n
+	}
+	tests = append(tests, []struct{ name, stdin, want string }{
+		{"long place", head(kindObject, 5) + "\x00\x00\x00\x00\x00" + head(kindMemory, 9) + "123456789", "malformed place in memory"},
+		{"half a place", place("\x00\x00\x00\x00", ""), "stream is cut short"},
+		{"place over the end", place("\x00\x00\x00\x04", "\x00\x00\x00\x01"), "place outside of the shared memory"},
+		{"place beyond all", place("\xff\xff\xff\xff", "\xff\xff\xff\xff"), "place outside of the shared memory"},
+	}...)
 	for _, tt := range tests {
 		o := NewObjects(strings.NewReader(tt.stdin), NewAnswers(io.Discard))
+		o.Share(make([]byte, 4))
 		_, err := o.Next()
 		if err == nil {
 			_, err = o.Next() // skips the body

@@ -1,7 +1,7 @@
 // Package guest is the protocol between a runner and a guest that was written with the Go SDK, and the encoding of its
 // keys and values. Guests link it, so it imports nothing heavy.
 //
-// # Protocol, version 1
+// # Protocol, version 2
 //
 // A guest is a process or a WASI command. Its environment is MILLRACE_ABI=<[ABI]> and MILLRACE_MODE, one of [Describe],
 // [Map], [Reduce]; it has no arguments. It reads its stdin, answers on its stdout and exits 0; whatever it prints to
@@ -11,7 +11,7 @@
 //	describe   stdin   nothing
 //	           stdout  a Description as text, see [ParseDescription]
 //
-//	map        stdin   { [params] object { data } end }       EOF ends the work
+//	map        stdin   { [params] object { data | memory } end }   EOF ends the work
 //	           stdout  { { record | text | count } (ok | fail) }    one ok or fail for each object, in order
 //
 //	reduce     stdin   [params] { record } end                records ordered by key, then value; values are accumulators
@@ -21,6 +21,8 @@
 //	object     'O' u32 length   string key, string URI, string ETag, varint size (-1: unknown),
 //	                            varint modified (nanoseconds since 1970, the least int64: unknown)
 //	data       'D' u32 length   bytes of the object
+//	memory     'M' u32 8        u32 offset, u32 length: bytes of the object that lie in the memory which both share,
+//	                            until the object is answered
 //	end        'E' u32 0        of the object, or of the records
 //	record     'R' uvarint key length, uvarint value length, key, value
 //	text       'T' string       whole lines of map-only output
@@ -38,13 +40,18 @@ import "errors"
 // ABI marks a program that speaks this protocol: the runner finds the marker in the program's bytes and sets it as
 // the value of MILLRACE_ABI, by which job.Main knows that it runs inside a runner.
 // (A variable, so that it stands in the program's data in one piece.)
-var ABI = "millrace-guest-abi/1 8c5e2f6d41"
+var ABI = "millrace-guest-abi/2 8c5e2f6d41"
 
 // Names of the environment of a guest.
 const (
 	EnvABI  = "MILLRACE_ABI"
 	EnvMode = "MILLRACE_MODE"
+	// EnvMemory, if it is set, is the size in bytes of the memory that the guest finds behind its descriptor [MemoryFile].
+	EnvMemory = "MILLRACE_MEMORY"
 )
+
+// MemoryFile is the descriptor of the memory that runner and guest share.
+const MemoryFile = 3
 
 // A Mode is what a runner wants of a guest: the value of MILLRACE_MODE.
 type Mode string
@@ -67,6 +74,7 @@ const (
 	kindParams = 'P'
 	kindObject = 'O'
 	kindData   = 'D'
+	kindMemory = 'M'
 	kindEnd    = 'E'
 	kindRecord = 'R'
 	kindText   = 'T'

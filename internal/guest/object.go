@@ -73,6 +73,20 @@ func AppendObject(dst []byte, m *Meta, data []byte) ([]byte, error) {
 	return appendHeader(dst, kindEnd, 0), nil
 }
 
+// AppendMemory is AppendObject for data that lies at off in the memory shared with the guest.
+func AppendMemory(dst []byte, m *Meta, off, n int) ([]byte, error) {
+	dst, err := appendMeta(dst, m)
+	if err != nil {
+		return dst, err
+	}
+	dst = appendHeader(dst, kindMemory, placeLen)
+	dst = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(dst, uint32(off)), uint32(n))
+	return appendHeader(dst, kindEnd, 0), nil
+}
+
+// placeLen is the length of a place in memory: two u32.
+const placeLen = 8
+
 // ObjectSize returns a bound of what AppendObject appends, in bytes.
 func ObjectSize(m *Meta, data []byte) int {
 	return 3*headerLen + 5*binary.MaxVarintLen64 + len(m.Key) + len(m.URI) + len(m.ETag) + len(data)
@@ -177,8 +191,10 @@ func (s *objectStream) frame(p []byte) int {
 type Objects struct {
 	r       *bufio.Reader
 	params  map[string]string
+	memory  []byte // shared with the runner
 	inBody  bool
-	left    int // bytes left of the current data frame
+	left    int    // bytes left of the current data frame
+	lying   []byte // what is left of the current memory frame
 	current Meta
 	data    []byte // of inline objects that are larger than the reader's buffer
 }
@@ -196,12 +212,16 @@ func NewObjects(r io.Reader, out *Answers) *Objects {
 	}), inputBuffer)}
 }
 
+// Share says where the memory lies that the runner shares. It is not written to.
+func (o *Objects) Share(memory []byte) { o.memory = memory }
+
 // Params returns the parameters that hold for the current object. They are not to be changed.
 func (o *Objects) Params() map[string]string { return o.params }
 
 // Next skips what is left of the current object and returns the next one, valid until Next is called again.
 // It returns io.EOF at the end of the work.
 func (o *Objects) Next() (*Meta, error) {
+	o.lying = nil
 	if err := o.skip(); err != nil {
 		return nil, err
 	}
@@ -232,7 +252,7 @@ func (o *Objects) Next() (*Meta, error) {
 	if !f.done() {
 		return nil, protocolError("malformed object metadata")
 	}
-	o.inBody, o.left = true, 0
+	o.inBody, o.left, o.lying = true, 0, nil
 	return &o.current, nil
 }
 
@@ -262,19 +282,24 @@ func (o *Objects) skip() error {
 		if o.left -= n; err != nil {
 			return noEOF(err)
 		}
+		o.lying = nil
 	}
 	return nil
 }
 
-// frame sees to it that there are bytes left of a data frame, or none of the object.
+// frame sees to it that there are bytes left of a data frame or in memory, or none of the object.
 func (o *Objects) frame() error {
-	for o.inBody && o.left == 0 {
+	for o.inBody && o.left == 0 && len(o.lying) == 0 {
 		kind, n, err := readHeader(o.r)
 		switch {
 		case err != nil:
 			return noEOF(err)
 		case kind == kindData:
 			o.left = n
+		case kind == kindMemory:
+			if o.lying, err = o.place(n); err != nil {
+				return err
+			}
 		case kind == kindEnd && n == 0:
 			o.inBody = false
 		default:
@@ -285,7 +310,8 @@ func (o *Objects) frame() error {
 }
 
 // Inline returns all bytes of the current object if they are at most limit and came in one piece, else nil. They are valid until Next is
-// called, and not to be changed. It is called before the first Read, if at all, and nothing is left to be read if it returns bytes.
+// called, and not to be changed. It is called before the first Read, if at all, and nothing is left to be read if it returns bytes,
+// which may lie in memory that cannot be written.
 func (o *Objects) Inline(limit int) ([]byte, error) {
 	if o.current.Size <= 0 || o.current.Size > int64(limit) {
 		return nil, nil
@@ -293,6 +319,9 @@ func (o *Objects) Inline(limit int) ([]byte, error) {
 	head, err := o.r.Peek(headerLen)
 	if err != nil {
 		return nil, noEOF(err)
+	}
+	if head[0] == kindMemory {
+		return o.inlineMemory()
 	}
 	if n := binary.BigEndian.Uint32(head[1:]); head[0] != kindData || int64(n) != o.current.Size {
 		return nil, nil
@@ -304,6 +333,35 @@ func (o *Objects) Inline(limit int) ([]byte, error) {
 	return p[:len(p):len(p)], err
 }
 
+// inlineMemory is Inline where a memory frame follows.
+func (o *Objects) inlineMemory() ([]byte, error) {
+	_, n, err := readHeader(o.r)
+	if err != nil {
+		return nil, noEOF(err)
+	}
+	p, err := o.place(n)
+	if err == nil && int64(len(p)) != o.current.Size {
+		o.lying, p = p, nil
+	}
+	return p, err
+}
+
+// place reads the n bytes of a memory frame and returns what lies there.
+func (o *Objects) place(n int) ([]byte, error) {
+	if n != placeLen {
+		return nil, protocolError("malformed place in memory")
+	}
+	p, err := o.piece(n)
+	if err != nil {
+		return nil, err
+	}
+	off, size := uint64(binary.BigEndian.Uint32(p)), uint64(binary.BigEndian.Uint32(p[4:]))
+	if off+size > uint64(len(o.memory)) {
+		return nil, protocolError("place outside of the shared memory")
+	}
+	return o.memory[off : off+size : off+size], nil
+}
+
 // Read reads the current object's bytes.
 func (o *Objects) Read(p []byte) (int, error) {
 	if len(p) == 0 {
@@ -311,6 +369,11 @@ func (o *Objects) Read(p []byte) (int, error) {
 	}
 	if err := o.frame(); err != nil {
 		return 0, err
+	}
+	if len(o.lying) > 0 {
+		n := copy(p, o.lying)
+		o.lying = o.lying[n:]
+		return n, nil
 	}
 	if !o.inBody {
 		return 0, io.EOF

@@ -144,11 +144,15 @@ func (e *attemptError) Unwrap() error { return e.err }
 
 // Defaults of what a job leaves open.
 const (
+	defaultMemory  = 256 << 20
 	defaultOutput  = 256 << 20
 	defaultShuffle = 256 << 20
 )
 
 func withDefaults(l job.Limits) job.Limits {
+	if l.Memory == 0 {
+		l.Memory = defaultMemory
+	}
 	if l.Output == 0 {
 		l.Output = defaultOutput
 	}

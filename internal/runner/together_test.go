@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/millrace/millrace/internal/guest"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/sandbox"
@@ -26,6 +28,14 @@ func (a *actor) Run(ctx context.Context, r *sandbox.Run) (report sandbox.Report,
 	a.starts++
 	out := guest.NewAnswers(r.Stdout)
 	in := guest.NewObjects(r.Stdin, out)
+	if len(r.Files) > 0 {
+		memory, err := unix.Mmap(int(r.Files[0].Fd()), 0, SlabSize, unix.PROT_READ, unix.MAP_SHARED)
+		if err != nil {
+			return report, err
+		}
+		defer unix.Munmap(memory)
+		in.Share(memory)
+	}
 	for first := true; ; first = false {
 		m, err := in.Next()
 		if err != nil || ctx.Err() != nil {
