@@ -65,6 +65,9 @@ func output(g Guest, r Run, stdin io.Reader) string {
 // A guest sees the same in each run of the same seed, arguments and environment, on either engine, and chance is another one for
 // another seed.
 func TestGuestSeesTheSame(t *testing.T) {
+	if raced {
+		t.Skip("the engine compiles large programs, which takes it minutes with the race detector")
+	}
 	compiled, interpreted := bothEngines(t, buildLook(t))
 	run := Run{Args: []string{"a=1", "b=2"}, Env: []string{"Z=1", "A=2"}, Seed: 7}
 	want := output(compiled, run, nil)
@@ -106,6 +109,9 @@ func line(text, word string) string {
 
 // Compiled and brought back to a snapshot, or interpreted from the start: the programs of testdata say the same of each mail.
 func TestInterpretedSaysTheSame(t *testing.T) {
+	if raced {
+		t.Skip("the engine compiles large programs, which takes it minutes with the race detector")
+	}
 	bodies := mails(60)
 	for _, name := range []string{"empty", "regexp", "c"} {
 		t.Run(name, func(t *testing.T) {
