@@ -45,7 +45,7 @@ func CompileWasm(ctx context.Context, code []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := rewrite(m.code)
+	w, err := rewrite(m)
 	if err != nil {
 		return nil, err
 	}

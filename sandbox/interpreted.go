@@ -16,7 +16,7 @@ func OpenInterpreted(ctx context.Context, code []byte) (Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := rewrite(m.code)
+	w, err := rewrite(m)
 	if err != nil {
 		return nil, err
 	}

@@ -178,7 +178,7 @@ func TestHostFunctions(t *testing.T) {
 		t.Fatal(err)
 	}
 	functions := wasi.ExportedFunctions()
-	for name, short := range wasiFunctions {
+	for name, short := range wasiFunctions() {
 		f := functions[name]
 		if f == nil {
 			t.Errorf("%s is not there", name)

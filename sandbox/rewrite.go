@@ -34,18 +34,25 @@ const (
 )
 
 // rewrite rewrites a module that has been checked.
-func rewrite(code []byte) (w *rewritten, err error) {
+func rewrite(m *module) (w *rewritten, err error) {
 	defer func() {
 		if p := recover(); p != nil { // an index beyond the end: what the check overlooked
 			w, err = nil, fmt.Errorf("%w: %v", ErrModule, p)
 		}
 	}()
+	code := m.code
 	sections := make(map[byte][]byte)
 	for r := (cursor{code[8:]}); len(r.b) > 0; {
 		id := r.take(1)[0]
 		sections[id] = r.take(r.number())
 	}
 	w = &rewritten{prefix: freePrefix(sections[sectionExport])}
+	switch {
+	case m.changesTables:
+		w.fixed = "it changes tables"
+	case m.dropsSegments:
+		w.fixed = "it drops segments"
+	}
 	stop, exports := w.globals(sections)
 	sections[sectionExport] = lengthen(sections[sectionExport], exports)
 	sections[sectionCode] = w.bodies(sections[sectionCode], stop)
@@ -165,15 +172,9 @@ func (w *rewritten) bodies(section []byte, stop int) []byte {
 		}
 		body = append(append(body[:0], code[:len(code)-len(f.b)]...), check...)
 		for code = f.b; len(f.b) > 0; {
-			op, sub := f.instruction()
-			switch {
-			case op == 0x03: // loop
+			if f.instruction() == 0x03 { // loop
 				body = append(append(body, code[:len(code)-len(f.b)]...), check...)
 				code = f.b
-			case op == 0x26, op == 0xfc && (sub >= 12 && sub <= 17 && sub != 16):
-				w.fixed = "it changes tables"
-			case op == 0xfc && sub == 9:
-				w.fixed = "it drops data segments"
 			}
 		}
 		body = append(body, code...)
@@ -206,15 +207,15 @@ func (r *cursor) number() int {
 // expression takes a constant expression.
 func (r *cursor) expression() {
 	for {
-		if op, _ := r.instruction(); op == 0x0b {
+		if r.instruction() == 0x0b {
 			return
 		}
 	}
 }
 
-// instruction takes one instruction. Sub is the second number of those with a prefix.
-func (r *cursor) instruction() (op byte, sub int) {
-	op = r.take(1)[0]
+// instruction takes one instruction and returns its first byte.
+func (r *cursor) instruction() byte {
+	op := r.take(1)[0]
 	numbers, bytes := 0, 0
 	switch {
 	case op >= 0x02 && op <= 0x04, op == 0x0c, op == 0x0d, op == 0x10, op >= 0x20 && op <= 0x26, op >= 0x3f && op <= 0x42, op == 0xd0, op == 0xd2:
@@ -230,10 +231,9 @@ func (r *cursor) instruction() (op byte, sub int) {
 	case op == 0x44: // f64.const
 		bytes = 8
 	case op == 0xfc:
-		sub = r.number()
-		numbers = [18]int{8: 2, 9: 1, 10: 2, 11: 1, 12: 2, 13: 1, 14: 2, 15: 1, 16: 1, 17: 1}[sub]
+		numbers = [18]int{8: 2, 9: 1, 10: 2, 11: 1, 12: 2, 13: 1, 14: 2, 15: 1, 16: 1, 17: 1}[r.number()]
 	case op == 0xfd:
-		switch sub = r.number(); {
+		switch sub := r.number(); {
 		case sub <= 11, sub == 92, sub == 93:
 			numbers = 2
 		case sub == 12, sub == 13:
@@ -248,5 +248,5 @@ func (r *cursor) instruction() (op byte, sub int) {
 		r.number()
 	}
 	r.take(bytes)
-	return op, sub
+	return op
 }

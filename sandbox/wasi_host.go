@@ -132,14 +132,17 @@ var wasiCalls = []wasiCall{
 	{"sock_shutdown", "ii", (*host).noSocket, nowhere},
 }
 
+// signature is the type in the short form of parseSignature.
+func (c *wasiCall) signature() string {
+	if c.name == "proc_exit" {
+		return c.args + ":"
+	}
+	return c.args + ":i"
+}
+
 func (c *wasiCall) types() (params, results []api.ValueType) {
-	for _, t := range c.args {
-		params = append(params, map[rune]api.ValueType{'i': api.ValueTypeI32, 'I': api.ValueTypeI64}[t])
-	}
-	if c.name != "proc_exit" {
-		results = []api.ValueType{api.ValueTypeI32}
-	}
-	return params, results
+	s := parseSignature(c.signature())
+	return s.params, s.results
 }
 
 // instantiate makes the host's functions known to the engine, and the shim that guests import.
