@@ -43,9 +43,6 @@ var sectionNames = map[byte]string{
 type module struct {
 	// code is the module without its custom sections (names, debugging data).
 	code []byte
-	// exportSection is where in code the exports are: their number, then one after the other. If there are none, it is
-	// the empty place where the section belongs.
-	exportSection sectionSpan
 
 	types     []signature
 	imports   []importedThing
@@ -103,7 +100,6 @@ func validateModule(code []byte) (*module, error) {
 	m := &module{code: make([]byte, 0, len(code)), exports: map[string]exportedThing{}}
 	m.dataCount = -1
 	m.code = append(m.code, code[:8]...)
-	m.exportSection = sectionSpan{8, 8, 8}
 	r := &moduleReader{b: code, off: 8}
 	last := -1
 	for r.err == nil && r.off < len(r.b) {
@@ -133,7 +129,6 @@ func (m *module) nextSection(r *moduleReader, last int) int {
 		return last
 	}
 	body := &moduleReader{b: r.b[:r.off+size], off: r.off}
-	content := r.off
 	r.off += size
 	place := slices.Index(sectionOrder, id)
 	switch {
@@ -158,14 +153,7 @@ func (m *module) nextSection(r *moduleReader, last int) int {
 	if r.err = body.err; r.err != nil {
 		return last
 	}
-	at := len(m.code)
 	m.code = append(m.code, r.b[begin:r.off]...)
-	switch {
-	case id == 7:
-		m.exportSection = sectionSpan{at, at + content - begin, len(m.code)}
-	case place < slices.Index(sectionOrder, 7):
-		m.exportSection = sectionSpan{len(m.code), len(m.code), len(m.code)}
-	}
 	return place
 }
 

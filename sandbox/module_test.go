@@ -70,13 +70,6 @@ func TestModuleFacts(t *testing.T) {
 	if len(m.imports) != 1 || m.imports[0].name != "fd_write" || m.imports[0].signature.String() != "(i32, i32, i32, i32) -> (i32)" {
 		t.Errorf("imports %v", m.imports)
 	}
-	s := m.exportSection
-	if section := string(m.code[s.begin:s.end]); section != "\x07"+sized(list(sized("_start")+"\x00\x01", sized("memory")+"\x02\x00")) {
-		t.Errorf("export section %q", section)
-	}
-	if got := string(m.code[s.body:s.end]); !strings.HasPrefix(got, "\x02\x06_start") {
-		t.Errorf("its content is %q", got)
-	}
 	for _, c := range []struct {
 		code           string
 		changes, drops bool
@@ -94,28 +87,6 @@ func TestModuleFacts(t *testing.T) {
 	} {
 		if m := withCode(c.code); m.changesTables != c.changes || m.dropsSegments != c.drops {
 			t.Errorf("code %q: changes tables %t, drops segments %t; want %t, %t", c.code, m.changesTables, m.dropsSegments, c.changes, c.drops)
-		}
-	}
-}
-
-// TestModuleExportSection checks where exports belong in modules that have none.
-func TestModuleExportSection(t *testing.T) {
-	for _, c := range []struct {
-		name     string
-		sections []any
-		at       int
-	}{
-		{"empty", nil, 8},
-		{"before", []any{1, someTypes, 5, oneMemory}, 8 + 2 + len(someTypes) + 2 + len(oneMemory)},
-		{"after", []any{1, someTypes, 5, oneMemory, 11, list()}, 8 + 2 + len(someTypes) + 2 + len(oneMemory)},
-		{"only after", []any{0, sized("name"), 12, "\x00"}, 8},
-	} {
-		m, err := validateModule(assemble(c.sections...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := (sectionSpan{c.at, c.at, c.at}); m.exportSection != want {
-			t.Errorf("%s: exports belong at %v; want %v", c.name, m.exportSection, want)
 		}
 	}
 }

@@ -105,6 +105,3 @@ type exportedThing struct {
 	kind  externalKind
 	index int
 }
-
-// A sectionSpan is where a section lies: its id is at begin, its content from body to end.
-type sectionSpan struct{ begin, body, end int }
