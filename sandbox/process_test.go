@@ -117,7 +117,7 @@ func TestKill(t *testing.T) {
 	if exit := p.Wait(); exit.Signal != syscall.SIGKILL || exit.Code != -1 {
 		t.Errorf("exit %v", exit)
 	}
-	if took := time.Since(begin); took > 2*time.Second {
+	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("killed after %v", took)
 	}
 	p.Kill() // again, with nobody there
@@ -149,7 +149,7 @@ func TestParentKilled(t *testing.T) {
 		if err != nil || strings.Contains(string(stat), ") Z ") {
 			break
 		}
-		if time.Since(begin) > 2*time.Second {
+		if time.Since(begin) > 10*time.Second {
 			t.Fatalf("child %d is alive", pid)
 		}
 	}

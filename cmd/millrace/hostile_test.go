@@ -53,7 +53,7 @@ func ended(t *testing.T, args ...string) (code int, stdout, stderr string) {
 		t.Fatal(err)
 	}
 	for _, pid := range descendants(os.Getpid()) {
-		deadline := time.Now().Add(3 * time.Second)
+		deadline := time.Now().Add(20 * time.Second)
 		for alive(pid) {
 			if time.Now().After(deadline) {
 				name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))

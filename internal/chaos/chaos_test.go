@@ -251,7 +251,7 @@ func (p *process) children() (pids []int) {
 // gone waits until none of the processes lives.
 func gone(t *testing.T, pids []int) {
 	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for _, pid := range pids {
 		for alive(pid) {
 			if time.Now().After(deadline) {

@@ -33,7 +33,7 @@ func embed(t testing.TB, opts *Options) *Cluster {
 
 // soon is a context for what should happen at once.
 func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

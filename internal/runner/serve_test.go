@@ -238,7 +238,7 @@ func TestServeProtocol(t *testing.T) {
 				if err == nil {
 					t.Error("the runner ended as if all were well")
 				}
-			case <-time.After(5 * time.Second):
+			case <-time.After(30 * time.Second):
 				t.Error("the runner goes on")
 			}
 		})

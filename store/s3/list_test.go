@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/millrace/millrace/store"
@@ -169,18 +170,20 @@ func TestListAnyKeys(t *testing.T) {
 func TestListIsParallel(t *testing.T) {
 	for _, s := range shelves[:4] {
 		t.Run(s.name, func(t *testing.T) {
-			f := newShelf(s.make(rand.New(rand.NewPCG(1, 2)), 100_000))
-			f.delay = 20 * time.Millisecond
-			start := time.Now()
-			got, err := f.all(t.Context(), "", "", 16)
-			if err != nil || len(got) != len(f.keys) {
-				t.Fatalf("%d keys, %v, want %d", len(got), err, len(f.keys))
-			}
-			d, sequential := time.Since(start), time.Duration(len(f.keys)/pageKeys)*f.delay
-			t.Logf("%v, %d requests; one after the other takes %v", d, f.calls.Load(), sequential)
-			if d > sequential/3 {
-				t.Errorf("took %v, want less than a third of %v", d, sequential)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				f := newShelf(s.make(rand.New(rand.NewPCG(1, 2)), 100_000))
+				f.delay = 20 * time.Millisecond
+				start := time.Now()
+				got, err := f.all(t.Context(), "", "", 16)
+				if err != nil || len(got) != len(f.keys) {
+					t.Fatalf("%d keys, %v, want %d", len(got), err, len(f.keys))
+				}
+				d, sequential := time.Since(start), time.Duration(len(f.keys)/pageKeys)*f.delay
+				t.Logf("%v, %d requests; one after the other takes %v", d, f.calls.Load(), sequential)
+				if d > sequential/3 {
+					t.Errorf("took %v, want less than a third of %v", d, sequential)
+				}
+			})
 		})
 	}
 }
