@@ -26,10 +26,10 @@
 // One third-party library is imported by one package, and its types stop there; sdkloop measures without Millrace:
 //
 //	github.com/alecthomas/kong               cmd/millrace
-//	github.com/apache/arrow                  shuffle
 //	github.com/aws/aws-sdk-go-v2             store/s3 bench/sdkloop
 //	github.com/jotaen/kong-completion        cmd/millrace
 //	github.com/nats-io                       internal/cluster
+//	github.com/pierrec/lz4                   shuffle
 //	github.com/schollz/progressbar           cmd/millrace
 //	github.com/tetratelabs/wazero            sandbox
 //	go.yaml.in/yaml                          job/jobfile

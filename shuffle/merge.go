@@ -57,6 +57,26 @@ func (m *Merger) Next() (key, value []byte, ok bool) {
 	return m.top().Key(), m.top().Value(), true
 }
 
+// write writes all records to w.
+func (m *Merger) write(w *sectionWriter) error {
+	if m.combine == nil {
+		for key, value, ok := m.Next(); ok; key, value, ok = m.Next() {
+			if err := w.add(key, value); err != nil {
+				return err
+			}
+		}
+		return m.Err()
+	}
+	for key, values := range m.Groups() {
+		for acc := range values {
+			if err := w.add(key, acc); err != nil {
+				return err
+			}
+		}
+	}
+	return m.Err()
+}
+
 // Err returns the first error of a run, which names it.
 func (m *Merger) Err() error { return m.err }
 
@@ -104,7 +124,7 @@ func (m *Merger) fold(pre uint64) []byte {
 // same says whether the current record has the group's key.
 func (m *Merger) same(pre uint64) bool {
 	w := m.tree[0]
-	return m.prefix[w] == pre && bytes.Equal(m.runs[w].Key(), m.key)
+	return m.prefix[w] == pre && bytes.Equal(m.runs[w].key, m.key)
 }
 
 func (m *Merger) top() *RunReader { return m.runs[m.tree[0]] }
