@@ -45,16 +45,14 @@ func (r *reducing) reduce(_ context.Context, m *shuffle.Merger, emit func(key, r
 		return usage{}, fmt.Errorf("%w: a reduce of a program that does not reduce", ErrProtocol)
 	}
 	var buf []byte
-	for key, values := range m.Groups() {
-		for acc := range values {
-			result, err := r.native.Reduce(buf[:0], acc)
-			if err != nil {
-				return usage{}, fmt.Errorf("key %q: %w", clip(string(key)), err)
-			}
-			buf = result
-			if err := emit(key, result); err != nil {
-				return usage{}, err
-			}
+	for key, acc, ok := m.Next(); ok; key, acc, ok = m.Next() {
+		result, err := r.native.Reduce(buf[:0], acc)
+		if err != nil {
+			return usage{}, fmt.Errorf("key %q: %w", clip(string(key)), err)
+		}
+		buf = result
+		if err := emit(key, result); err != nil {
+			return usage{}, err
 		}
 	}
 	return usage{}, m.Err()
