@@ -4,7 +4,7 @@
 // Each line imports only lines below it; packages of one line do not import each other. A name stands for the package
 // and for what lies below it, unless another line names that. Tests may import more.
 //
-//	cmd/millrace   bench/demo   bench/sdkloop   bench   internal/chaos   job/jobtest
+//	cmd/millrace   bench/demo   bench/sdkloop   bench/plainwords   bench   internal/chaos   job/jobtest
 //	internal/local   internal/demo
 //	internal/agent
 //	internal/cluster   internal/runner
