@@ -39,6 +39,11 @@ bench: deps ## Measure, with little data.
 bench-main: deps ## Measure what bench/RESULTS.md reports: 200,000 mails, 500 MB of words.
 	SIZE=full $(GO) test -run '^$$' -bench . -benchtime 3x -timeout 4h ./bench
 
+.PHONY: bench-shuffle
+bench-shuffle: deps ## Measure sorting, grouping and counting beside what people do by hand; SIZE=mid or full is more than a quick look.
+	$(GO) test -run '^$$' -bench '^Benchmark(Sorter|Merge|Section)$$' -benchtime 300ms ./shuffle
+	$(GO) test -run '^$$' -bench '^Benchmark(Sort|GroupBy|WordCount)$$' -benchtime 1x -timeout 8h ./bench
+
 .PHONY: bench-sandbox
 bench-sandbox: deps ## Measure what a jail, a job's start and the mapping of one object take.
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/.*(empty|regexp)' -benchtime 100000x -timeout 60m ./sandbox

@@ -4,7 +4,7 @@
 // Each line imports only lines below it; packages of one line do not import each other. A name stands for the package
 // and for what lies below it, unless another line names that. Tests may import more.
 //
-//	cmd/millrace   bench/demo   bench/sdkloop   bench   internal/chaos   job/jobtest
+//	cmd/millrace   bench/demo   bench/sdkloop   bench/plainwords   bench   internal/chaos   job/jobtest
 //	internal/local   internal/demo
 //	internal/agent
 //	internal/cluster   internal/runner
@@ -26,10 +26,10 @@
 // One third-party library is imported by one package, and its types stop there; sdkloop measures without Millrace:
 //
 //	github.com/alecthomas/kong               cmd/millrace
-//	github.com/apache/arrow                  shuffle
 //	github.com/aws/aws-sdk-go-v2             store/s3 bench/sdkloop
 //	github.com/jotaen/kong-completion        cmd/millrace
 //	github.com/nats-io                       internal/cluster
+//	github.com/pierrec/lz4                   shuffle
 //	github.com/schollz/progressbar           cmd/millrace
 //	github.com/tetratelabs/wazero            sandbox
 //	go.yaml.in/yaml                          job/jobfile

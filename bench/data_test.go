@@ -16,18 +16,21 @@ type scale struct {
 	name  string
 	mails int
 	words int64 // bytes of mail whose words are counted
+	sort  int64 // bytes of lines that are sorted
+	group int64 // records that are grouped, four for each key
 }
 
 var scales = map[string]scale{
-	"":      {"small", 5_000, 20e6},
-	"small": {"small", 5_000, 20e6},
-	"full":  {"full", 200_000, 500e6},
+	"":      {"small", 5_000, 20e6, 64e6, 2e6},
+	"small": {"small", 5_000, 20e6, 64e6, 2e6},
+	"mid":   {"mid", 50_000, 200e6, 1e9, 20e6},
+	"full":  {"full", 200_000, 500e6, 10e9, 200e6},
 }
 
 func theScale(tb testing.TB) scale {
 	s, ok := scales[os.Getenv("SIZE")]
 	if !ok {
-		tb.Fatalf("SIZE=%s: neither small nor full", os.Getenv("SIZE"))
+		tb.Fatalf("SIZE=%s: neither small, mid nor full", os.Getenv("SIZE"))
 	}
 	return s
 }

@@ -24,6 +24,7 @@ type sample struct {
 	peak   int64         // bytes: the largest sum of the proportional set sizes of all processes, sampled; 0 if nobody looked
 	digest string        // of the lines printed, in any order
 	lines  int
+	stderr string // what was printed there
 }
 
 // sampling is how often memory is looked at.
@@ -63,6 +64,7 @@ func runProcess(cmd *exec.Cmd, memory bool) (s sample, err error) {
 	}
 	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	s.digest, s.lines = digestLines(&stdout)
+	s.stderr = stderr.String()
 	return s, nil
 }
 

@@ -11,7 +11,7 @@ import (
 
 // programs are what is measured, built from this checkout.
 type programs struct {
-	millrace, sdkloop string
+	millrace, sdkloop, plainwords string
 }
 
 var build = sync.OnceValues(func() (*programs, error) {
@@ -20,10 +20,11 @@ var build = sync.OnceValues(func() (*programs, error) {
 		return nil, err
 	}
 	dir := filepath.Join(base, "bin")
-	p := &programs{millrace: filepath.Join(dir, "millrace"), sdkloop: filepath.Join(dir, "sdkloop")}
+	p := &programs{millrace: filepath.Join(dir, "millrace"), sdkloop: filepath.Join(dir, "sdkloop"), plainwords: filepath.Join(dir, "plainwords")}
 	for _, args := range [][]string{
 		{"build", "-trimpath", "-ldflags=-s -w", "-o", p.millrace, "../cmd/millrace"},
 		{"build", "-trimpath", "-o", p.sdkloop, "./sdkloop"},
+		{"build", "-trimpath", "-o", p.plainwords, "./plainwords"},
 	} {
 		cmd := exec.Command("go", args...)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// BenchmarkWordCount counts words with the builtin program and with the same in Go, native and as WebAssembly. Compilation
-// is not measured. All must find the same counts.
+// BenchmarkWordCount counts words with the builtin program and with the same in Go, native and as WebAssembly, beside a plain Go loop.
+// Compilation is not measured. All must find the same counts.
 func BenchmarkWordCount(b *testing.B) {
 	p := built(b)
 	dir, size := mailboxes(b)
@@ -22,6 +22,7 @@ func BenchmarkWordCount(b *testing.B) {
 	contest(b, size, true,
 		contender{"builtin", count("builtin:words")},
 		contender{"native", count(native)},
+		contender{"plain-go", command(dir, nil, p.plainwords, ".")},
 		contender{"wasm", count(wasm)},
 	)
 }

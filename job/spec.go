@@ -95,7 +95,8 @@ type Limits struct {
 	Log      int64 `json:"log,omitempty"`       // bytes of stderr kept; what is beyond is dropped, not an error
 	LogLines int64 `json:"log_lines,omitempty"` // lines of it, likewise
 
-	Shuffle int64 `json:"shuffle,omitempty"` // bytes of records that one runner may hold in memory
+	Shuffle int64 `json:"shuffle,omitempty"` // bytes of memory in which one runner sorts or merges records
+	Spill   int64 `json:"spill,omitempty"`   // bytes of disk that records of the job may take on one node; 0 means any number
 }
 
 // A Tolerance is how many objects may fail in a job that still commits: "0", "20", "1%", "all"; "" is 1 %.

@@ -20,13 +20,15 @@ func Example() {
 	var runs []*shuffle.RunReader
 	for _, text := range []string{"to be or not to be", "to do is to be"} {
 		sorter := shuffle.NewSorter(&shuffle.SorterOptions{Combine: sum})
+		defer sorter.Close()
+		var file bytes.Buffer
+		sorter.Start(&file, 0)
 		for word := range strings.FieldsSeq(text) {
 			if err := sorter.Add([]byte(word), one); err != nil {
 				log.Fatal(err)
 			}
 		}
-		var file bytes.Buffer
-		sections, err := sorter.Seal(&file)
+		sections, err := sorter.Seal()
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -13,6 +13,8 @@ type Merger struct {
 	done    []bool   // runs that are read to their end
 	tree    []int    // a tree of losers over the runs: tree[0] has the least record
 	key     []byte   // of the group
+	pre     uint64   // prefix of key
+	within  bool     // the current record is of the group
 	acc     [2][]byte
 	groups  int64
 	records int64
@@ -32,29 +34,77 @@ func Merge(runs []*RunReader, combine Combine) *Merger {
 // current then. Groups may be ranged over once.
 func (m *Merger) Groups() iter.Seq2[[]byte, iter.Seq[[]byte]] {
 	return func(yield func([]byte, iter.Seq[[]byte]) bool) {
+		if m.combine != nil {
+			m.combined(yield)
+			return
+		}
 		m.start()
+		values := m.values
 		for m.err == nil && m.more() {
-			m.key = append(m.key[:0], m.top().Key()...)
-			m.groups++
-			if !m.group(yield) {
+			m.begin()
+			if !yield(m.key, values) {
 				return
+			}
+			for m.within {
+				m.step()
 			}
 		}
 	}
 }
 
-// Next returns the records one by one, in place of Groups, if they are not combined. Key and value are valid until the next call. After the
+// values yields the values of the current group.
+func (m *Merger) values(yield func([]byte) bool) {
+	for m.within {
+		more := yield(m.top().value)
+		m.step()
+		if !more {
+			return
+		}
+	}
+}
+
+// combined yields groups of one value.
+func (m *Merger) combined(yield func([]byte, iter.Seq[[]byte]) bool) {
+	var acc []byte
+	values := func(yield func([]byte) bool) { yield(acc) }
+	for {
+		key, v, ok := m.Next()
+		if !ok {
+			return
+		}
+		if acc = v; !yield(key, values) {
+			return
+		}
+	}
+}
+
+// Next returns the records one by one, in place of Groups; with combine, one for each key. Key and value are valid until the next call. After the
 // last record ok is false and Err must be asked. Unlike an iterator made of Groups, it may be called on any thread.
 func (m *Merger) Next() (key, value []byte, ok bool) {
 	if m.tree == nil {
 		m.start()
-	} else if m.err == nil && m.more() {
+	} else if m.combine == nil && m.err == nil && m.more() {
 		m.advance()
 	}
 	if m.err != nil || !m.more() {
 		return nil, nil, false
 	}
-	return m.top().Key(), m.top().Value(), true
+	if m.combine == nil {
+		return m.top().key, m.top().value, true
+	}
+	m.begin()
+	acc := m.fold()
+	return m.key, acc, m.err == nil
+}
+
+// write writes all records to w.
+func (m *Merger) write(w *sectionWriter) error {
+	for key, value, ok := m.Next(); ok; key, value, ok = m.Next() {
+		if err := w.add(key, value); err != nil {
+			return err
+		}
+	}
+	return m.Err()
 }
 
 // Err returns the first error of a run, which names it.
@@ -63,48 +113,29 @@ func (m *Merger) Err() error { return m.err }
 // Counts returns how many groups and records were read so far.
 func (m *Merger) Counts() (groups, records int64) { return m.groups, m.records }
 
-// group yields the group whose key is m.key and reads past it.
-func (m *Merger) group(yield func([]byte, iter.Seq[[]byte]) bool) bool {
-	pre := prefix(m.key)
-	if m.combine != nil {
-		acc := m.fold(pre)
-		if m.err != nil {
-			return false
-		}
-		return yield(m.key, func(yield func([]byte) bool) { yield(acc) })
-	}
-	within := true // the current record is of this group
-	more := yield(m.key, func(yield func([]byte) bool) {
-		for within {
-			more := yield(m.top().Value())
-			within = m.advance() && m.same(pre)
-			if !more {
-				return
-			}
-		}
-	})
-	for more && within {
-		within = m.advance() && m.same(pre)
-	}
-	return more
+// begin begins the group of the current record.
+func (m *Merger) begin() {
+	m.key = append(m.key[:0], m.top().key...)
+	m.pre = m.prefix[m.tree[0]]
+	m.groups++
+	m.within = true
+}
+
+// step reads past the current record and sees whether the next is of the same group.
+func (m *Merger) step() {
+	m.within = m.advance() && m.prefix[m.tree[0]] == m.pre && bytes.Equal(m.top().key, m.key)
 }
 
 // fold combines the values of the current group.
-func (m *Merger) fold(pre uint64) []byte {
-	acc := append(m.acc[0][:0], m.top().Value()...)
+func (m *Merger) fold() []byte {
+	acc := append(m.acc[0][:0], m.top().value...)
 	other := m.acc[1]
-	for m.advance() && m.same(pre) {
-		other = m.combine(other[:0], acc, m.top().Value())
+	for m.step(); m.within; m.step() {
+		other = m.combine(other[:0], acc, m.top().value)
 		acc, other = other, acc
 	}
 	m.acc = [2][]byte{acc, other}
 	return acc
-}
-
-// same says whether the current record has the group's key.
-func (m *Merger) same(pre uint64) bool {
-	w := m.tree[0]
-	return m.prefix[w] == pre && bytes.Equal(m.runs[w].Key(), m.key)
 }
 
 func (m *Merger) top() *RunReader { return m.runs[m.tree[0]] }
@@ -138,7 +169,7 @@ func (m *Merger) advance() bool {
 func (m *Merger) pull(i int) {
 	r := m.runs[i]
 	if r.Next() {
-		m.prefix[i] = prefix(r.Key())
+		m.prefix[i] = prefix(r.key)
 		m.records++
 		return
 	}
@@ -169,10 +200,10 @@ func (m *Merger) less(a, b int) bool {
 	case m.prefix[a] != m.prefix[b]:
 		return m.prefix[a] < m.prefix[b]
 	}
-	if c := bytes.Compare(m.runs[a].Key(), m.runs[b].Key()); c != 0 {
+	if c := bytes.Compare(m.runs[a].key, m.runs[b].key); c != 0 {
 		return c < 0
 	}
-	if c := bytes.Compare(m.runs[a].Value(), m.runs[b].Value()); c != 0 {
+	if c := bytes.Compare(m.runs[a].value, m.runs[b].value); c != 0 {
 		return c < 0
 	}
 	return a < b

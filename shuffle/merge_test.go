@@ -22,7 +22,9 @@ func cut(t testing.TB, rnd *rand.Rand, recs []record, k int, combine Combine) []
 	var runs []*RunReader
 	for i, p := range parts {
 		run := seal(t, p, &SorterOptions{Combine: combine, Budget: 1 << 30})
-		runs = append(runs, NewRunReader(bytes.NewReader(run.data), &RunOptions{Name: fmt.Sprint(i), Expect: &run.sections[0]}))
+		if len(p) > 0 {
+			runs = append(runs, NewRunReader(bytes.NewReader(run.data), &RunOptions{Name: fmt.Sprint(i), Expect: &run.sections[0]}))
+		}
 	}
 	return runs
 }

@@ -2,96 +2,92 @@ package shuffle
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 
-	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/ipc"
+	"github.com/pierrec/lz4/v4"
 )
 
-// RunOptions say what a reader knows of the section that it reads. The zero value of a field means that it does not.
+// RunOptions say what a reader knows of the section that it reads. The zero value of a field means that it does not, or its default.
 type RunOptions struct {
 	Name   string   // of the run, for errors: "m-00013.1"
-	Expect *Section // its Records, Emitted and Digest must be those of the section
+	Expect *Section // its Records, Emitted, Digest and Sum must be those of the section, and no block larger than its Block
 	// DigestKey is the secret of Digest. With it, the digest of a section whose records were not combined
 	// is computed again.
 	DigestKey uint64
+	Buffer    int // bytes read at once; 0 means 64 KiB. A larger block is read as a whole.
 }
 
-// A RunReader reads the records of one section. Each frame is verified before it is decoded, each batch is checked for order,
+// A RunReader reads the records of one section. Each block is verified before it is decoded, each record is checked for order,
 // and the end for its counts: only when Next has returned false and Err is nil was the section read as it was written.
 //
-// It reads no further than the end of its section. It is not for concurrent use.
+// It may read beyond the end of its section. It is not for concurrent use.
 type RunReader struct {
 	opts     RunOptions
-	in       payloadReader
-	arrow    *ipc.Reader
-	keys     view
-	values   view
-	row      int // the current record in the batch
-	rows     int
+	r        io.Reader
+	buf      []byte // read and not yet used are those from lo to hi
+	lo, hi   int
+	blocks   int64
+	sum      uint64
+	raw      []byte // of a block that was compressed
+	rest     []byte // of the block
+	key      []byte
+	value    []byte
+	last     []byte // copy of the last value of the block before
+	fresh    bool   // nothing of the block was decoded
 	records  int64
 	digest   uint64
+	digests  bool
 	end      Section
-	last     [2][]byte // copy of the last record of the batch before
 	finished bool
 	err      error
 }
 
-// A view is a column of a batch.
-type view struct {
-	offsets []int32
-	data    []byte
-}
-
-func (v *view) at(i int) []byte {
-	from, to := v.offsets[i], v.offsets[i+1]
-	return v.data[from:to:to]
-}
-
 // NewRunReader returns a reader of the section that r starts with. It reads nothing yet. Nil opts mean defaults.
-// It reads in pieces of a frame; r need not be buffered if it is memory or a file.
 func NewRunReader(r io.Reader, opts *RunOptions) *RunReader {
-	rr := &RunReader{row: -1}
+	rr := &RunReader{r: r}
 	if opts != nil {
 		rr.opts = *opts
 	}
-	rr.in.frames = frameReader{framing: sectionFrames, r: r}
+	x := rr.opts.Expect
+	rr.digests = rr.opts.DigestKey != 0 && (x == nil || x.Records == x.Emitted)
 	return rr
 }
 
+// cost is the memory that a reader of a section needs, with a buffer of some size.
+func (s *Section) cost(buffer int) int64 { return int64(buffer) + 2*max(s.Block, blockSize) + 1<<10 }
+
 // Next goes to the next record. It returns false at the end and on an error.
 func (r *RunReader) Next() bool {
-	r.row++
-	if r.row < r.rows {
-		return true
-	}
 	if r.finished {
 		return false
 	}
-	for {
+	if len(r.rest) == 0 {
 		if err := r.load(); err != nil {
 			r.finish(err)
 			return false
 		}
-		if r.rows > 0 {
-			return true
-		}
 	}
+	if err := r.decode(); err != nil {
+		r.finish(err)
+		return false
+	}
+	return true
 }
 
 // Key and Value return the current record; they are valid until Next. They must not be modified.
-func (r *RunReader) Key() []byte   { return r.keys.at(r.row) }
-func (r *RunReader) Value() []byte { return r.values.at(r.row) }
+func (r *RunReader) Key() []byte   { return r.key }
+func (r *RunReader) Value() []byte { return r.value }
 
 // All yields the records that Next would go to.
 func (r *RunReader) All() iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		for r.Next() {
-			if !yield(r.Key(), r.Value()) {
+			if !yield(r.key, r.value) {
 				return
 			}
 		}
@@ -101,195 +97,180 @@ func (r *RunReader) All() iter.Seq2[[]byte, []byte] {
 // Err returns why Next returned false; nil means the verified end.
 func (r *RunReader) Err() error { return r.err }
 
-// Section returns what the end of the section says of it, without Offset and Length; it is zero before the end.
+// Section returns what the end of the section says of it: its Records, Emitted, Digest and Sum. They are zero before the end.
 func (r *RunReader) Section() Section { return r.end }
 
 func (r *RunReader) finish(err error) {
-	r.finished, r.row, r.rows = true, 0, 0
-	r.keys, r.values, r.last = view{}, view{}, [2][]byte{}
-	if r.arrow != nil {
-		r.arrow.Release()
-		r.arrow = nil
-	}
+	r.finished = true
+	r.buf, r.raw, r.rest, r.key, r.value, r.last = nil, nil, nil, nil, nil, nil
 	if err == io.EOF {
 		return
 	}
 	if r.opts.Name != "" {
-		err = fmt.Errorf("run %s: %w", r.opts.Name, err)
+		err = &RunError{r.opts.Name, err}
 	}
 	r.err = err
 }
 
-// load decodes the next batch. The error is io.EOF after a verified end.
+// A RunError says which run cannot be read as it was written, by the name that its reader was given.
+type RunError struct {
+	Run string
+	Err error
+}
+
+func (e *RunError) Error() string { return "run " + e.Run + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *RunError) Unwrap() error { return e.Err }
+
+// decode takes the next record off the block.
+func (r *RunReader) decode() error {
+	b := r.rest
+	var shared, suffix, value uint64
+	if len(b) > 3 && b[0]|b[1]|b[2] < 0x80 {
+		shared, suffix, value = uint64(b[0]), uint64(b[1]), uint64(b[2])
+		b = b[3:]
+	} else {
+		for _, n := range []*uint64{&shared, &suffix, &value} {
+			v, k := binary.Uvarint(b)
+			if k <= 0 {
+				return fmt.Errorf("%w: record %d has no lengths", ErrCorrupt, r.records)
+			}
+			*n, b = v, b[k:]
+		}
+	}
+	before := r.value
+	if r.fresh {
+		before = r.last
+	}
+	if shared > uint64(len(r.key)) || r.fresh && shared > 0 || suffix > uint64(len(b)) || value > uint64(len(b))-suffix || shared+suffix+value > MaxRecord {
+		return fmt.Errorf("%w: record %d is longer than its block", ErrCorrupt, r.records)
+	}
+	tail := b[:suffix]
+	r.value = b[suffix : suffix+value : suffix+value]
+	r.rest = b[suffix+value:]
+	if r.records > 0 {
+		c := bytes.Compare(r.key[shared:], tail)
+		if c > 0 || c == 0 && bytes.Compare(before, r.value) > 0 {
+			return fmt.Errorf("%w: record %d is out of order", ErrCorrupt, r.records)
+		}
+	}
+	r.key = append(r.key[:shared], tail...)
+	r.fresh = false
+	r.records++
+	if r.digests {
+		r.digest += Digest(r.opts.DigestKey, r.key, r.value)
+	}
+	return nil
+}
+
+// load reads, verifies and unpacks the next block of records. The error is io.EOF after a verified end.
 func (r *RunReader) load() error {
-	if r.rows > 0 {
-		r.last[0] = append(r.last[0][:0], r.keys.at(r.rows-1)...)
-		r.last[1] = append(r.last[1][:0], r.values.at(r.rows-1)...)
+	r.last, r.fresh = append(r.last[:0], r.value...), true
+	h, err := r.take(blockHeader)
+	if err != nil {
+		return err
 	}
-	r.row, r.rows = 0, 0
-	if r.arrow == nil {
-		if err := r.in.fill(); err != nil {
-			if err == io.EOF {
-				return r.verify()
-			}
-			return err
-		}
-		a, err := ipc.NewReaderFromMessageReader(newMessageReader(&r.in), ipc.WithAllocator(bounded{}))
-		if err != nil {
-			return r.cause(err)
-		}
-		r.arrow = a
+	kind, length, size := h[3], int64(binary.LittleEndian.Uint32(h[4:])), int64(binary.LittleEndian.Uint32(h[8:]))
+	var most int64
+	switch {
+	case string(h[:2]) != "MR":
+		return fmt.Errorf("%w: block %d has no magic", ErrCorrupt, r.blocks)
+	case h[2] != runVersion:
+		return fmt.Errorf("%w: block %d has version %d, known is %d", ErrCorrupt, r.blocks, h[2], runVersion)
+	case kind == blockPlain:
+		most = maxBlock
+	case kind == blockLZ4:
+		most = maxPacked
+	case kind == blockEnd:
+		most = endSize
+	default:
+		return fmt.Errorf("%w: block %d is of unknown kind %d", ErrCorrupt, r.blocks, kind)
 	}
-	if !r.arrow.Next() {
-		if err := r.arrow.Err(); err != nil {
-			return r.cause(err)
-		}
-		if err := r.in.fill(); err != io.EOF {
-			if err == nil {
-				err = fmt.Errorf("%w: bytes after the last batch", ErrCorrupt)
-			}
-			return err
-		}
-		return r.verify()
+	if length > size || size > most || length == 0 || kind != blockLZ4 && length != size || kind == blockEnd && size != endSize {
+		return fmt.Errorf("%w: block %d has a length of %d for %d bytes, more than %d", ErrCorrupt, r.blocks, length, size, most)
 	}
-	return r.take(r.arrow.Record())
-}
-
-// cause prefers what is wrong with a frame to what the decoder made of it.
-func (r *RunReader) cause(err error) error {
-	if r.in.err != nil && r.in.err != io.EOF {
-		return r.in.err
+	if x := r.opts.Expect; x != nil && kind != blockEnd && size > x.Block {
+		return fmt.Errorf("%w: block %d has %d bytes, wanted at most %d", ErrCorrupt, r.blocks, size, x.Block)
 	}
-	return fmt.Errorf("%w: %w", ErrCorrupt, err)
-}
-
-// take makes rec the current batch, if it is one of ours and in order.
-func (r *RunReader) take(rec arrow.Record) error {
-	n := int(rec.NumRows())
-	if n < 0 || n > batchRecords {
-		return fmt.Errorf("%w: a batch of %d records", ErrCorrupt, n)
+	b, err := r.take(blockHeader + int(length))
+	if err != nil {
+		return err
 	}
-	if n == 0 {
-		return nil
+	sum := blockSum(r.sum, b)
+	if sum != binary.LittleEndian.Uint64(b[blockHeader-8:]) {
+		return fmt.Errorf("%w: checksum mismatch in block %d", ErrCorrupt, r.blocks)
 	}
-	for i, v := range []*view{&r.keys, &r.values} {
-		if err := v.take(rec.Column(i), n); err != nil {
-			return err
-		}
+	r.sum = sum
+	r.blocks++
+	r.lo += len(b)
+	payload := b[blockHeader:]
+	switch kind {
+	case blockEnd:
+		return r.verify(payload)
+	case blockLZ4:
+		return r.unpack(payload, int(size))
 	}
-	key, value := r.last[0], r.last[1]
-	digest := r.opts.DigestKey != 0
-	for i := range n {
-		k, v := r.keys.at(i), r.values.at(i)
-		if c := bytes.Compare(key, k); c > 0 || c == 0 && bytes.Compare(value, v) > 0 {
-			return fmt.Errorf("%w: record %d is out of order", ErrCorrupt, r.records+int64(i))
-		}
-		if digest {
-			r.digest += Digest(r.opts.DigestKey, k, v)
-		}
-		key, value = k, v
-	}
-	r.records += int64(n)
-	r.rows = n
+	r.rest = payload
 	return nil
 }
 
-func (v *view) take(col arrow.Array, n int) error {
-	d := col.Data()
-	bufs := d.Buffers()
-	if d.Offset() != 0 || d.Len() != n || d.NullN() != 0 || len(bufs) != 3 || bufs[1] == nil {
-		return fmt.Errorf("%w: a batch is not of the layout that runs have", ErrCorrupt)
+func (r *RunReader) unpack(payload []byte, size int) error {
+	if cap(r.raw) < size {
+		r.raw = make([]byte, max(size, blockSize))
 	}
-	v.offsets, v.data = arrow.Int32Traits.CastFromBytes(bufs[1].Bytes()), nil
-	if bufs[2] != nil {
-		v.data = bufs[2].Bytes()
+	raw := r.raw[:size]
+	if n, err := lz4.UncompressBlock(payload, raw); err != nil || n != size {
+		return fmt.Errorf("%w: block %d does not unpack to %d bytes", ErrCorrupt, r.blocks-1, size)
 	}
-	if len(v.offsets) < n+1 {
-		return fmt.Errorf("%w: a batch of %d records has %d offsets", ErrCorrupt, n, len(v.offsets))
-	}
-	last := int32(0)
-	for _, o := range v.offsets[:n+1] {
-		if o < last {
-			return fmt.Errorf("%w: offsets go back", ErrCorrupt)
-		}
-		last = o
-	}
-	if int(last) > len(v.data) {
-		return fmt.Errorf("%w: offset %d of %d bytes", ErrCorrupt, last, len(v.data))
-	}
+	r.rest = raw
 	return nil
 }
 
-// verify compares what was read with what END and the caller say. It returns io.EOF if all is well.
-func (r *RunReader) verify() error {
-	e := r.in.end
+// take returns the next n bytes, without using them up. They are valid until the next call.
+func (r *RunReader) take(n int) ([]byte, error) {
+	if r.hi-r.lo < n {
+		if err := r.fill(n); err != nil {
+			return nil, err
+		}
+	}
+	return r.buf[r.lo : r.lo+n], nil
+}
+
+// fill reads until there are n bytes.
+func (r *RunReader) fill(n int) error {
+	b := r.buf
+	if len(b) < n {
+		b = make([]byte, max(n, cmp.Or(r.opts.Buffer, blockSize)))
+	}
+	r.hi = copy(b, r.buf[r.lo:r.hi])
+	r.buf, r.lo = b, 0
+	k, err := io.ReadAtLeast(r.r, r.buf[r.hi:], n-r.hi)
+	r.hi += k
+	if errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF {
+		return fmt.Errorf("%w: the section has no end: %w", ErrCorrupt, io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+// verify compares what was read with what the end and the caller say. It returns io.EOF if all is well.
+func (r *RunReader) verify(e []byte) error {
 	s := Section{
 		Records: int64(binary.LittleEndian.Uint64(e[0:])),
 		Emitted: int64(binary.LittleEndian.Uint64(e[8:])),
 		Digest:  binary.LittleEndian.Uint64(e[16:]),
+		Sum:     r.sum,
 	}
 	if s.Records != r.records {
 		return fmt.Errorf("%w: %d records, its end says %d", ErrCorrupt, r.records, s.Records)
 	}
-	if n := int64(binary.LittleEndian.Uint64(e[24:])); n != r.in.bytes {
-		return fmt.Errorf("%w: %d bytes, its end says %d", ErrCorrupt, r.in.bytes, n)
-	}
-	if r.opts.DigestKey != 0 && s.Records == s.Emitted && s.Digest != r.digest {
+	if r.digests && s.Records == s.Emitted && s.Digest != r.digest {
 		return fmt.Errorf("%w: digest of records is %016x, its end says %016x", ErrCorrupt, r.digest, s.Digest)
 	}
-	if x := r.opts.Expect; x != nil && (x.Records != s.Records || x.Emitted != s.Emitted || x.Digest != s.Digest) {
-		return fmt.Errorf("%w: has %d records of %d with digest %016x, wanted %d of %d with %016x", ErrCorrupt,
-			s.Records, s.Emitted, s.Digest, x.Records, x.Emitted, x.Digest)
+	if x := r.opts.Expect; x != nil && (x.Records != s.Records || x.Emitted != s.Emitted || x.Digest != s.Digest || x.Sum != s.Sum) {
+		return fmt.Errorf("%w: has %d records of %d with digest %016x and checksum %016x, wanted %d of %d with %016x and %016x", ErrCorrupt,
+			s.Records, s.Emitted, s.Digest, s.Sum, x.Records, x.Emitted, x.Digest, x.Sum)
 	}
 	r.end = s
 	return io.EOF
-}
-
-// A payloadReader is the stream that the DATA frames of a section make. Its end is io.EOF only after an END frame.
-type payloadReader struct {
-	frames frameReader
-	rest   []byte
-	bytes  int64
-	end    [endSize]byte
-	err    error
-}
-
-func (p *payloadReader) Read(b []byte) (int, error) {
-	if err := p.fill(); err != nil {
-		return 0, err
-	}
-	n := copy(b, p.rest)
-	p.rest = p.rest[n:]
-	return n, nil
-}
-
-// fill returns nil if there are more bytes.
-func (p *payloadReader) fill() error {
-	for len(p.rest) == 0 {
-		if p.err != nil {
-			return p.err
-		}
-		kind, payload, err := p.frames.next()
-		switch {
-		case err != nil:
-			p.err = truncated(err)
-		case kind == frameData:
-			p.rest = payload
-			p.bytes += int64(len(payload))
-		case len(payload) != endSize:
-			p.err = fmt.Errorf("%w: an end of %d bytes", ErrCorrupt, len(payload))
-		default:
-			copy(p.end[:], payload)
-			p.err = io.EOF
-		}
-	}
-	return nil
-}
-
-// truncated makes a section that stops short corrupt, whatever the stream that it came by.
-func truncated(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: the section has no end: %w", ErrCorrupt, err)
-	}
-	return err
 }

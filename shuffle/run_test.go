@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 	"testing/iotest"
 )
@@ -41,14 +42,6 @@ func TestRunReaderAnyChunks(t *testing.T) {
 	}
 }
 
-func TestRunReaderStopsAtItsEnd(t *testing.T) {
-	run := smallRun(t)
-	in := bytes.NewReader(append(bytes.Clone(run.data), "more"...))
-	if _, err := readAll(in, nil); err != nil || in.Len() != 4 {
-		t.Errorf("%v, %d bytes left, want 4", err, in.Len())
-	}
-}
-
 func TestAnyChangeIsFound(t *testing.T) {
 	run := smallRun(t)
 	for i := range run.data {
@@ -63,72 +56,97 @@ func TestAnyChangeIsFound(t *testing.T) {
 	}
 }
 
-// frames cuts a section into its frames.
-func frames(data []byte) (all [][]byte) {
+// blocks cuts a section into its blocks.
+func blocks(data []byte) (all [][]byte) {
 	for len(data) > 0 {
-		n := frameHeader + int(binary.LittleEndian.Uint32(data[8:]))
+		n := blockHeader + int(binary.LittleEndian.Uint32(data[4:]))
 		all = append(all, data[:n])
 		data = data[n:]
 	}
 	return all
 }
 
-// reseal returns a frame with another payload, correct in itself.
-func reseal(frame []byte, seq uint32, change func(payload []byte)) []byte {
-	f := bytes.Clone(frame)
-	change(f[frameHeader:])
-	sectionFrames.sealFrame(f, f[3], seq)
-	return f
+// chain joins blocks, each with the sum that is due there.
+func chain(blocks ...[]byte) (data []byte) {
+	var sum uint64
+	for _, b := range blocks {
+		b = bytes.Clone(b)
+		sum = blockSum(sum, b)
+		binary.LittleEndian.PutUint64(b[blockHeader-8:], sum)
+		data = append(data, b...)
+	}
+	return data
 }
 
-func TestFramesOutOfPlace(t *testing.T) {
-	big := seal(t, []record{{"a", string(make([]byte, 2<<20))}, {"b", "1"}}, nil)
-	fs := frames(big.data)
-	if len(fs) < 4 {
-		t.Fatalf("got %d frames, want some more", len(fs))
+// changed returns a block with another payload.
+func changed(block []byte, change func(payload []byte)) []byte {
+	b := bytes.Clone(block)
+	change(b[blockHeader:])
+	return b
+}
+
+// endOf returns an END that says so many records.
+func endOf(records uint64) []byte {
+	b := append(make([]byte, blockHeader, blockHeader+endSize), make([]byte, endSize)...)
+	new(sectionWriter).header(b, blockEnd, endSize, endSize)
+	binary.LittleEndian.PutUint64(b[blockHeader:], records)
+	binary.LittleEndian.PutUint64(b[blockHeader+8:], records)
+	return b
+}
+
+func TestBlocksOutOfPlace(t *testing.T) {
+	big := seal(t, []record{{"a", string(make([]byte, 2<<20))}, {"b", "1"}, {"c", string(make([]byte, 3<<20))}}, nil)
+	bs := blocks(big.data)
+	if len(bs) != 4 {
+		t.Fatalf("got %d blocks, want 4", len(bs))
 	}
-	none := func([]byte) {}
-	put := func(at int, v uint64) func([]byte) {
-		return func(p []byte) { binary.LittleEndian.PutUint64(p[at:], v) }
+	cat := func(b ...[]byte) []byte { return bytes.Join(b, nil) }
+	end := bs[3]
+	put := func(at int, b ...byte) []byte {
+		bad := bytes.Clone(big.data)
+		copy(bad[at:], b)
+		return bad
 	}
-	last := len(fs) - 1
-	swap := [][]byte{fs[1], fs[0]}
-	for name, bad := range map[string][][]byte{
-		"reordered":         append(swap, fs[2:]...),
-		"duplicate":         append([][]byte{fs[0], fs[0]}, fs[1:]...),
-		"missing":           fs[1:],
-		"no end":            fs[:last],
-		"nothing":           nil,
-		"end too early":     {fs[0], reseal(fs[last], 1, none)},
-		"end only":          {reseal(fs[last], 0, none)},
-		"another count":     append(append([][]byte{}, fs[:last]...), reseal(fs[last], uint32(last), put(0, 3))),
-		"another size":      append(append([][]byte{}, fs[:last]...), reseal(fs[last], uint32(last), put(24, 3))),
-		"version 2":         {append([]byte("MS\x02"), fs[0][3:]...)},
-		"kind 9":            {append([]byte("MS\x01\x09"), fs[0][4:]...)},
-		"length 2^31":       {append(append(bytes.Clone(fs[0][:8]), 0, 0, 0, 0x80), fs[0][12:]...)},
-		"length of an end":  {append(append(bytes.Clone(fs[last][:8]), 33, 0, 0, 0), fs[last][12:]...)},
-		"netpipe's frames":  {append([]byte("MP"), fs[0][2:]...)},
-		"a short end":       {shortEnd()},
-		"a stream of zeros": {make([]byte, 1000)},
+	for name, bad := range map[string][]byte{
+		"reordered":              cat(bs[1], bs[0], bs[2], end),
+		"reordered with sums":    chain(bs[1], bs[0], bs[2], end),
+		"duplicate":              cat(bs[0], bs[0], bs[1], bs[2], end),
+		"missing":                cat(bs[0], bs[2], end),
+		"missing with sums":      chain(bs[0], bs[2], end),
+		"no end":                 cat(bs[:3]...),
+		"nothing":                nil,
+		"end too early":          chain(bs[0], end),
+		"end only":               chain(end),
+		"another count":          chain(bs[0], bs[1], bs[2], endOf(2)),
+		"version 1":              put(2, 1),
+		"kind 9":                 put(3, 9),
+		"length 2^31":            put(4, 0, 0, 0, 0x80),
+		"size 2^31":              put(8, 0, 0, 0, 0x80),
+		"no length":              put(4, 0, 0, 0, 0, 0, 0, 0, 0),
+		"an end of 16 bytes":     chain(append(append([]byte("MR\x02\x03"), 16, 0, 0, 0, 16, 0, 0, 0), make([]byte, 8+16)...)),
+		"LZ4 of more than there": chain(append(append([]byte("MR\x02\x02"), 4, 0, 0, 0, 200, 0, 0, 0), make([]byte, 8+4)...), endOf(0)),
+		"a stream of zeros":      make([]byte, 1000),
 	} {
-		if _, err := readAll(bytes.NewReader(bytes.Join(bad, nil)), nil); !errors.Is(err, ErrCorrupt) {
+		if _, err := readAll(bytes.NewReader(bad), nil); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: got %v, want ErrCorrupt", name, err)
 		}
 	}
-}
-
-func shortEnd() []byte {
-	f := make([]byte, frameHeader+8)
-	sectionFrames.sealFrame(f, frameEnd, 0)
-	return f
+	if _, err := readAll(bytes.NewReader(chain(bs...)), nil); err != nil {
+		t.Errorf("the blocks in place: %v", err)
+	}
+	want := big.sections[0]
+	want.Block--
+	if _, err := readAll(bytes.NewReader(big.data), &RunOptions{Expect: &want}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a block that is larger than was said: %v, want ErrCorrupt", err)
+	}
 }
 
 func TestDigestIsVerified(t *testing.T) {
 	run := smallRun(t)
-	fs := frames(run.data)
-	last := len(fs) - 1
-	fs[last] = reseal(fs[last], uint32(last), func(p []byte) { p[16] ^= 1 })
-	bad := bytes.Join(fs, nil)
+	bs := blocks(run.data)
+	last := len(bs) - 1
+	bs[last] = changed(bs[last], func(p []byte) { p[16] ^= 1 })
+	bad := chain(bs...)
 	if _, err := readAll(bytes.NewReader(bad), &RunOptions{DigestKey: 3}); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("with the secret: %v, want ErrCorrupt", err)
 	}
@@ -143,6 +161,7 @@ func TestExpect(t *testing.T) {
 		"records": func(s *Section) { s.Records++ },
 		"emitted": func(s *Section) { s.Emitted++ },
 		"digest":  func(s *Section) { s.Digest++ },
+		"sum":     func(s *Section) { s.Sum++ },
 	} {
 		want := run.sections[0]
 		change(&want)
@@ -158,17 +177,21 @@ func TestUnsortedRunIsRefused(t *testing.T) {
 		"keys":   {{"b", ""}, {"a", ""}},
 		"values": {{"a", "2"}, {"a", "1"}},
 	} {
-		for _, filler := range []int{0, batchRecords - 1} { // also across batches
+		for _, filler := range []int{0, 20_000} { // also across blocks
 			var buf bytes.Buffer
-			w := newSectionWriter(&buf)
-			w.reset()
-			for range filler {
+			w := writeTo(&buf)
+			for i := range filler {
 				w.add(nil, nil)
+				if i == filler-1 {
+					w.flushBlock()
+				}
 			}
-			for _, r := range recs {
-				w.add([]byte(r.key), []byte(r.value))
+			w.add([]byte(recs[0].key), []byte(recs[0].value))
+			if filler > 0 {
+				w.flushBlock()
 			}
-			if _, err := w.end(Section{}); err != nil {
+			w.add([]byte(recs[1].key), []byte(recs[1].value))
+			if err := errors.Join(w.end(&Section{}), w.flush()); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := readAll(&buf, nil); !errors.Is(err, ErrCorrupt) {
@@ -178,13 +201,20 @@ func TestUnsortedRunIsRefused(t *testing.T) {
 	}
 }
 
+// writeTo returns a writer of a section.
+func writeTo(to io.Writer) *sectionWriter {
+	w := new(sectionWriter)
+	w.start(to, 0, 0)
+	w.begin()
+	return w
+}
+
 func TestLargestRecord(t *testing.T) {
 	var buf bytes.Buffer
 	buf.Grow(MaxRecord + 1<<20)
-	w := newSectionWriter(&buf)
-	w.reset()
+	w := writeTo(&buf)
 	w.add([]byte("key"), make([]byte, MaxRecord-3))
-	if _, err := w.end(Section{}); err != nil {
+	if err := errors.Join(w.end(&Section{}), w.flush()); err != nil {
 		t.Fatal(err)
 	}
 	r := NewRunReader(&buf, nil)
@@ -196,7 +226,7 @@ func TestLargestRecord(t *testing.T) {
 func TestReadErrorsPass(t *testing.T) {
 	run := smallRun(t)
 	broken := errors.New("disk is gone")
-	for _, n := range []int{0, 5, 30, len(run.data) - 1} {
+	for _, n := range []int{0, 5, 22, len(run.data) - 1} {
 		r := io.MultiReader(bytes.NewReader(run.data[:n]), iotest.ErrReader(broken))
 		if _, err := readAll(r, nil); !errors.Is(err, broken) || errors.Is(err, ErrCorrupt) {
 			t.Errorf("after %d bytes: %v, want the error of the disk", n, err)
@@ -204,26 +234,28 @@ func TestReadErrorsPass(t *testing.T) {
 	}
 }
 
-// FuzzLyingWriter is FuzzRunReader behind the checksums: payloads in frames that are correct.
+// FuzzLyingWriter is FuzzRunReader behind the checksums: a block whose sum is right.
 func FuzzLyingWriter(f *testing.F) {
-	fs := frames(seal(f, []record{{"a", "1"}, {"b", "22"}}, nil).data)
-	f.Add(fs[0][frameHeader:])
-	f.Fuzz(func(t *testing.T, payload []byte) {
-		if len(payload) > maxPayload {
-			return
-		}
-		frame := append(make([]byte, frameHeader), payload...)
-		sectionFrames.sealFrame(frame, frameData, 0)
-		if _, err := readAll(bytes.NewReader(append(frame, fs[1]...)), nil); err != nil && !errors.Is(err, ErrCorrupt) {
+	for _, recs := range [][]record{{{"a", "1"}, {"b", "22"}}, {{"a", string(make([]byte, 5000))}}} {
+		b := blocks(seal(f, recs, nil).data)[0]
+		f.Add(b[3], binary.LittleEndian.Uint32(b[8:]), b[blockHeader:], uint64(len(recs)))
+	}
+	f.Fuzz(func(t *testing.T, kind byte, size uint32, payload []byte, records uint64) {
+		b := append(make([]byte, blockHeader), payload...)
+		new(sectionWriter).header(b, kind, len(payload), int(size))
+		recs, err := readAll(bytes.NewReader(chain(b, endOf(records))), nil)
+		if err != nil && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%v, want ErrCorrupt", err)
+		}
+		if err == nil && (uint64(len(recs)) != records || !slices.IsSortedFunc(recs, compareRecords)) {
+			t.Errorf("%d records, its end says %d, or out of order", len(recs), records)
 		}
 	})
 }
 
 func FuzzRunReader(f *testing.F) {
 	f.Add(smallRun(f).data)
-	f.Add(seal(f, nil, nil).data)
-	f.Add(shortEnd())
+	f.Add(chain(endOf(0)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		recs, err := readAll(bytes.NewReader(data), nil)
 		if err != nil {
@@ -239,13 +271,13 @@ func FuzzRunReader(f *testing.F) {
 
 // A writer that lies within correct frames can say what it likes about its records, but must not stop its reader.
 func TestLyingWriter(t *testing.T) {
-	run := seal(t, []record{{"a", "1"}, {"b", "22"}, {"c", ""}}, nil)
-	fs := frames(run.data)
-	for i := range len(fs[0]) - frameHeader {
+	run := seal(t, []record{{"a", "1"}, {"b", "22"}, {"c", ""}, {"d", string(make([]byte, 3000))}}, nil)
+	bs := blocks(run.data)
+	for i := range len(bs[0]) - blockHeader {
 		for _, flip := range []byte{0x01, 0x10, 0x80, 0xff} {
-			bad := reseal(fs[0], 0, func(p []byte) { p[i] ^= flip })
-			recs, err := readAll(bytes.NewReader(append(bad, fs[1]...)), nil)
-			if err == nil && len(recs) != 3 {
+			bad := chain(changed(bs[0], func(p []byte) { p[i] ^= flip }), bs[1])
+			recs, err := readAll(bytes.NewReader(bad), nil)
+			if err == nil && len(recs) != 4 {
 				t.Fatalf("byte %d ^ %#x: got %d records and no error", i, flip, len(recs))
 			}
 			if err != nil && !errors.Is(err, ErrCorrupt) {

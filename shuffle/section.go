@@ -2,158 +2,253 @@ package shuffle
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
+	"math"
 
-	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/array"
-	"github.com/apache/arrow/go/v17/arrow/ipc"
-	"github.com/apache/arrow/go/v17/arrow/memory"
+	"github.com/pierrec/lz4/v4"
+	"github.com/zeebo/xxh3"
 )
 
+// Blocks and tables are drawn in the package comment.
 const (
-	maxPayload   = 1 << 20
-	endSize      = 32
-	maxSchema    = 64 << 10  // bytes of the schema message, which has some hundred
-	batchRecords = 64 << 10  // most records in a batch
-	batchBytes   = 256 << 10 // a batch is full with so many; readers allow 1 MiB
+	runVersion  = 2
+	blockHeader = 20
+	blockSize   = 64 << 10 // a block is full with so much
+	largeRecord = 1 << 20  // a record from this size on has a block of its own, which is not compressed
+	maxPacked   = blockSize + largeRecord
+	maxBlock    = MaxRecord + 64
+	endSize     = 24
+	tableEntry  = 56
+
+	blockPlain = 1
+	blockLZ4   = 2
+	blockEnd   = 3
+
+	outBuffer = 128 << 10
+	// sectionBuffers is what a sectionWriter keeps: a block before and after compression, the compressor's table, a buffer.
+	sectionBuffers = 2*blockSize + 160<<10 + outBuffer
 )
 
-var (
-	sectionFrames = &framing{magic: "MS", limit: [5]int{frameData: maxPayload + 1, frameEnd: endSize + 1}}
-
-	schema = arrow.NewSchema([]arrow.Field{
-		{Name: "key", Type: arrow.BinaryTypes.Binary},
-		{Name: "value", Type: arrow.BinaryTypes.Binary},
-	}, nil)
-)
-
-// A sectionWriter writes one section after the other. Its buffers serve them all.
+// A sectionWriter writes one section after the other to the end of a file. Its buffers serve them all. Errors stay.
 type sectionWriter struct {
-	w          io.Writer
-	key, value column
-	records    int64
-	arrow      *ipc.Writer // nil before the first batch of a section
-	frame      []byte      // a header's room, then the payload so far
-	seq        uint32
-	written    int64 // bytes of the section
-	payload    int64 // bytes of its DATA payloads
+	w      io.Writer
+	offset int64 // in the file, of what is written next
+	limit  int64 // of offset; 0: none
+	err    error
+
+	out     []byte // not yet written
+	block   []byte // a header's room, and records
+	last    []byte // the last key in block
+	packed  []byte
+	lz4     lz4.Compressor
+	plain   int // blocks that are not worth a try, because one before could not be made smaller
+	start0  int64
+	sum     uint64
+	records int64
+	largest int64
 }
 
-// A column collects byte strings as Arrow's binary layout has them.
-type column struct {
-	offsets []int32
-	data    []byte
+// start has sections written to w, which holds offset bytes and may hold limit, 0 meaning any number.
+func (w *sectionWriter) start(to io.Writer, offset, limit int64) {
+	w.w, w.offset, w.limit, w.err = to, offset, limit, nil
+	w.out = w.out[:0]
+	if w.block == nil {
+		w.out, w.block, w.packed = make([]byte, 0, outBuffer), make([]byte, blockHeader, blockHeader+blockSize), make([]byte, blockSize)
+	}
 }
 
-func (c *column) reset() { c.offsets, c.data = append(c.offsets[:0], 0), c.data[:0] }
-
-func (c *column) add(b []byte) {
-	c.data = append(c.data, b...)
-	c.offsets = append(c.offsets, int32(len(c.data)))
-}
-
-func (c *column) len() int { return len(c.offsets) - 1 }
-
-func (c *column) array() arrow.Array {
-	offsets := memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(c.offsets))
-	d := array.NewData(arrow.BinaryTypes.Binary, c.len(), []*memory.Buffer{nil, offsets, memory.NewBufferBytes(c.data)}, nil, 0, 0)
-	defer d.Release()
-	return array.NewBinaryData(d)
-}
-
-func newSectionWriter(w io.Writer) *sectionWriter {
-	return &sectionWriter{w: w, frame: make([]byte, frameHeader, frameHeader+batchBytes)}
-}
-
-func (w *sectionWriter) reset() {
-	w.key.reset()
-	w.value.reset()
-	w.arrow = nil
-	w.records, w.seq, w.written, w.payload = 0, 0, 0, 0
-	w.frame = w.frame[:frameHeader]
+// begin begins a section.
+func (w *sectionWriter) begin() {
+	w.block, w.last = w.block[:blockHeader], w.last[:0]
+	w.start0, w.sum, w.records, w.largest, w.plain = w.offset, 0, 0, 0, 0
 }
 
 // add appends the next record in order.
 func (w *sectionWriter) add(key, value []byte) error {
-	if n := w.key.len(); n > 0 && (n == batchRecords || len(w.key.data)+len(w.value.data)+len(key)+len(value) > batchBytes) {
-		if err := w.flush(); err != nil {
-			return err
+	n := len(key) + len(value)
+	if len(w.block)+n > blockHeader+blockSize {
+		w.flushBlock()
+		if n >= largeRecord {
+			return w.addLarge(key, value)
 		}
 	}
-	w.key.add(key)
-	w.value.add(value)
-	return nil
+	shared, most := 0, min(len(w.last), len(key))
+	for shared < most && w.last[shared] == key[shared] {
+		shared++
+	}
+	b := binary.AppendUvarint(w.block, uint64(shared))
+	b = binary.AppendUvarint(b, uint64(len(key)-shared))
+	b = binary.AppendUvarint(b, uint64(len(value)))
+	w.last = append(w.last[:shared], key[shared:]...)
+	w.block = append(append(b, key[shared:]...), value...)
+	w.records++
+	return w.err
 }
 
-// flush writes the batch that was collected.
+// addLarge writes a record as a block of its own, without copying it.
+func (w *sectionWriter) addLarge(key, value []byte) error {
+	b := append(w.block[:blockHeader], 0)
+	b = binary.AppendUvarint(b, uint64(len(key)))
+	b = binary.AppendUvarint(b, uint64(len(value)))
+	n := len(b) - blockHeader + len(key) + len(value)
+	w.header(b, blockPlain, n, n)
+	h := xxh3.NewSeed(xxh3.HashSeed(b[:blockHeader-8], w.sum))
+	for _, p := range [][]byte{b[blockHeader:], key, value} {
+		_, _ = h.Write(p)
+	}
+	w.seal(b, h.Sum64())
+	w.write(b)
+	w.write(key)
+	w.write(value)
+	w.records++
+	w.largest = max(w.largest, int64(n))
+	w.last = w.last[:0] // the next block begins anew
+	return w.err
+}
+
+// flushBlock writes the block that was collected, if it holds anything.
+func (w *sectionWriter) flushBlock() {
+	n := len(w.block) - blockHeader
+	w.last = w.last[:0]
+	if n == 0 {
+		return
+	}
+	w.largest = max(w.largest, int64(n))
+	if w.plain > 0 {
+		w.plain--
+	} else if k := w.pack(); k > 0 {
+		w.finish(w.packed[:blockHeader+k], blockLZ4, n)
+		w.block = w.block[:blockHeader]
+		return
+	}
+	w.finish(w.block, blockPlain, n)
+	w.block = w.block[:blockHeader]
+}
+
+// pack compresses the block into packed and returns its length, 0 if that is no gain.
+func (w *sectionWriter) pack() int {
+	b := w.block[blockHeader:]
+	most := len(b) - len(b)/8
+	if len(w.packed) < blockHeader+most {
+		w.packed = make([]byte, blockHeader+most)
+	}
+	k, err := w.lz4.CompressBlock(b, w.packed[blockHeader:blockHeader+most])
+	if err != nil || k == 0 || k >= most {
+		w.plain = 7
+		return 0
+	}
+	return k
+}
+
+// finish writes a block whose payload, size bytes before compression, lies behind a header's room.
+func (w *sectionWriter) finish(b []byte, kind byte, size int) {
+	w.header(b, kind, len(b)-blockHeader, size)
+	w.seal(b, blockSum(w.sum, b))
+	w.write(b)
+}
+
+func (w *sectionWriter) header(b []byte, kind byte, length, size int) {
+	copy(b, "MR")
+	b[2], b[3] = runVersion, kind
+	binary.LittleEndian.PutUint32(b[4:], uint32(length))
+	binary.LittleEndian.PutUint32(b[8:], uint32(size))
+}
+
+func (w *sectionWriter) seal(b []byte, sum uint64) {
+	w.sum = sum
+	binary.LittleEndian.PutUint64(b[blockHeader-8:], sum)
+}
+
+// blockSum returns the checksum of a block that follows one with the checksum before.
+func blockSum(before uint64, block []byte) uint64 {
+	return xxh3.HashSeed(block[blockHeader:], xxh3.HashSeed(block[:blockHeader-8], before))
+}
+
+// end completes the section, with the counts of s as emitted, and fills in the others.
+func (w *sectionWriter) end(s *Section) error {
+	w.flushBlock()
+	b := w.block[:blockHeader]
+	b = binary.LittleEndian.AppendUint64(b, uint64(w.records))
+	b = binary.LittleEndian.AppendUint64(b, uint64(s.Emitted))
+	b = binary.LittleEndian.AppendUint64(b, s.Digest)
+	w.finish(b, blockEnd, endSize)
+	s.Offset, s.Length = w.start0, w.offset-w.start0
+	s.Records, s.Sum, s.Block = w.records, w.sum, w.largest
+	return w.err
+}
+
+// write appends p to the file, sooner or later.
+func (w *sectionWriter) write(p []byte) {
+	w.offset += int64(len(p))
+	if w.limit > 0 && w.offset > w.limit && w.err == nil {
+		w.err = fmt.Errorf("%w: the %s that were left of it are full", ErrSpace, mebibytes(w.limit))
+	}
+	if len(w.out)+len(p) > outBuffer {
+		_ = w.flush()
+	}
+	if len(p) >= outBuffer {
+		w.put(p)
+		return
+	}
+	w.out = append(w.out, p...)
+}
+
+// flush has all that was written reach the file.
 func (w *sectionWriter) flush() error {
-	if w.arrow == nil {
-		w.arrow = ipc.NewWriter((*payloadWriter)(w), ipc.WithSchema(schema))
-	}
-	k, v := w.key.array(), w.value.array()
-	rec := array.NewRecord(schema, []arrow.Array{k, v}, int64(w.key.len()))
-	err := w.arrow.Write(rec)
-	rec.Release()
-	k.Release()
-	v.Release()
-	w.records += int64(w.key.len())
-	w.key.reset()
-	w.value.reset()
-	return err
+	w.put(w.out)
+	w.out = w.out[:0]
+	return w.err
 }
 
-// end completes the section, with the counts of sec, and returns its length in bytes.
-func (w *sectionWriter) end(sec Section) (int64, error) {
-	if w.key.len() > 0 {
-		if err := w.flush(); err != nil {
-			return 0, err
-		}
+func (w *sectionWriter) put(p []byte) {
+	if w.err != nil || len(p) == 0 {
+		return
 	}
-	if w.arrow != nil {
-		if err := w.arrow.Close(); err != nil {
-			return 0, err
-		}
-		if err := w.send(frameData); err != nil {
-			return 0, err
-		}
+	n, err := w.w.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
 	}
-	w.frame = binary.LittleEndian.AppendUint64(w.frame, uint64(w.records))
-	w.frame = binary.LittleEndian.AppendUint64(w.frame, uint64(sec.Emitted))
-	w.frame = binary.LittleEndian.AppendUint64(w.frame, sec.Digest)
-	w.frame = binary.LittleEndian.AppendUint64(w.frame, uint64(w.payload))
-	if err := w.send(frameEnd); err != nil {
-		return 0, err
+	if err != nil {
+		w.err = fmt.Errorf("write run: %w", err)
 	}
-	return w.written, nil
 }
 
-// send writes the frame whose payload was collected.
-func (w *sectionWriter) send(kind byte) error {
-	sectionFrames.sealFrame(w.frame, kind, w.seq)
-	n, err := w.w.Write(w.frame)
-	w.seq++
-	w.written += int64(n)
-	if kind == frameData {
-		w.payload += int64(len(w.frame) - frameHeader)
-	}
-	w.frame = w.frame[:frameHeader]
-	return err
-}
-
-// A payloadWriter is the side of a sectionWriter that the Arrow encoder writes to.
-type payloadWriter sectionWriter
-
-func (p *payloadWriter) Write(b []byte) (int, error) {
-	w, n := (*sectionWriter)(p), len(b)
-	for len(b) > 0 {
-		room := min(len(b), frameHeader+maxPayload-len(w.frame))
-		w.frame = append(w.frame, b[:room]...)
-		b = b[room:]
-		if len(w.frame) >= frameHeader+batchBytes {
-			if err := w.send(frameData); err != nil {
-				return 0, err
-			}
+// AppendTable appends the table of sections, which are ordered by partition, to dst.
+func AppendTable(dst []byte, sections []Section) []byte {
+	for i := range sections {
+		s := &sections[i]
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(s.Partition))
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(s.Block))
+		for _, n := range []uint64{uint64(s.Offset), uint64(s.Length), uint64(s.Records), uint64(s.Emitted), s.Digest, s.Sum} {
+			dst = binary.LittleEndian.AppendUint64(dst, n)
 		}
 	}
-	return n, nil
+	return dst
+}
+
+// ParseTable returns the sections of a table, of a file of size bytes with that many partitions. An error is ErrCorrupt.
+func ParseTable(table []byte, partitions int, size int64) ([]Section, error) {
+	if len(table)%tableEntry != 0 {
+		return nil, fmt.Errorf("%w: a table of sections of %d bytes", ErrCorrupt, len(table))
+	}
+	sections := make([]Section, len(table)/tableEntry)
+	for i := range sections {
+		b := table[i*tableEntry:]
+		n := func(k int) int64 { return int64(binary.LittleEndian.Uint64(b[8+8*k:])) }
+		s := Section{
+			Partition: int(binary.LittleEndian.Uint32(b)), Block: int64(binary.LittleEndian.Uint32(b[4:])),
+			Offset: n(0), Length: n(1), Records: n(2), Emitted: n(3), Digest: uint64(n(4)), Sum: uint64(n(5)),
+		}
+		switch {
+		case s.Partition >= partitions, i > 0 && s.Partition < sections[i-1].Partition:
+			return nil, fmt.Errorf("%w: section %d is of partition %d of %d", ErrCorrupt, i, s.Partition, partitions)
+		case s.Offset < 0 || s.Length < 0 || s.Length > size || s.Offset > size-s.Length:
+			return nil, fmt.Errorf("%w: section %d lies outside of its file", ErrCorrupt, i)
+		case s.Records < 1 || s.Emitted < s.Records || s.Emitted > math.MaxInt64/2 || s.Block > maxBlock:
+			return nil, fmt.Errorf("%w: section %d has %d records of %d", ErrCorrupt, i, s.Records, s.Emitted)
+		}
+		sections[i] = s
+	}
+	return sections, nil
 }

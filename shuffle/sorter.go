@@ -1,11 +1,9 @@
 package shuffle
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 
 	"github.com/zeebo/xxh3"
@@ -14,46 +12,42 @@ import (
 // SorterOptions say how records are partitioned and kept. The zero value of a field means its default.
 type SorterOptions struct {
 	Partitions int     // 0 means 1
-	Budget     int64   // bytes of records and their index; 0 means 256 MiB
+	Budget     int64   // bytes of records, of what is needed to find and sort them, and of buffers; 0 means 256 MiB
 	Combine    Combine // merges values of one key as they come; nil keeps every record
 	DigestKey  uint64  // the secret of Digest
+	// Partition, if not nil, decides the partition of a key, in [0, Partitions), in place of the function Partition.
+	Partition func(key []byte) int
 }
 
 const (
 	defaultBudget = 256 << 20
-	entrySize     = 24 + 16 // an entry, and its place in the order while sealing
+	leastMemory   = 32 << 10 // for records, whatever the budget
+	recordHeader  = 12       // key, value and room for the value, in bytes
+	placeBits     = 44
 )
 
-// A Sorter takes records in any order and seals them as a run, sorted within each partition.
+// A Sorter takes records in any order and writes them in runs, sorted within each partition: one whenever its memory is full,
+// and the last when it is sealed. A record that is larger than its memory becomes a run of its own.
 //
-// It keeps all of them in memory and says ErrMemory when they pass its budget. The process needs more than the budget for a
-// moment when its index grows. A Sorter is not for concurrent use.
+// Its memory lies outside of the heap, is taken with the first record, and given back by Close. A Sorter is not for concurrent use.
 type Sorter struct {
 	opts    SorterOptions
-	arena   arena
-	entries []entry
-	table   table // over entries, by key; with Combine only
-	parts   []Section
+	out     *sectionWriter
+	err     error // what was written is not a run
 	emitted int64
+	written []Section
+
+	// Records lie in memory from the start on, their items from the end down, unless they are combined: then table finds them,
+	// and there is room for their items.
+	memory  region
+	used    int
+	records int
+	table   table
+	parts   []Section // of the records in memory
 	scratch []byte
-	order   []item
 }
 
-// An entry is one record: its key and then its value, at one place of the arena.
-type entry struct {
-	at         ref
-	klen, vlen uint32
-	vcap       uint32 // room for the value
-	part       uint32
-}
-
-// An item is an entry on its way through a sort. The prefix decides most comparisons without a look into the arena.
-type item struct {
-	prefix uint64
-	entry  uint32
-}
-
-// NewSorter returns an empty Sorter. Nil opts mean defaults.
+// NewSorter returns an empty Sorter, which must be started. Nil opts mean defaults.
 func NewSorter(opts *SorterOptions) *Sorter {
 	s := &Sorter{}
 	if opts != nil {
@@ -69,200 +63,322 @@ func NewSorter(opts *SorterOptions) *Sorter {
 	return s
 }
 
-// Add takes one record; it copies key and value. After an error the record was not added and the others are still there.
+// Start forgets all records and has the runs of those that come written to w, of which offsets are counted from its first byte,
+// and which may take limit bytes, 0 meaning any number.
+func (s *Sorter) Start(w io.Writer, limit int64) {
+	if s.out == nil {
+		s.out = new(sectionWriter)
+	}
+	s.out.start(w, 0, limit)
+	s.err, s.emitted, s.written = nil, 0, nil
+	s.clear()
+}
+
+// Close gives back the memory. The Sorter may be started again.
+func (s *Sorter) Close() {
+	s.clear()
+	s.memory.free()
+	s.table.free()
+	s.out, s.written = nil, nil
+}
+
+// clear forgets the records in memory.
+func (s *Sorter) clear() {
+	s.used, s.records = 8, 0 // no record lies at 0
+	s.table.reset()
+	clear(s.parts)
+}
+
+// Add takes one record; it copies key and value. After an error of the writer all further calls fail with it; after ErrTooLarge
+// the record was not added and the others are still there.
 func (s *Sorter) Add(key, value []byte) error {
+	if s.err != nil {
+		return s.err
+	}
 	if len(key)+len(value) > MaxRecord {
 		return fmt.Errorf("%w: %s of %s", ErrTooLarge, mebibytes(int64(len(key)+len(value))), mebibytes(MaxRecord))
 	}
 	h := xxh3.HashSeed(key, s.opts.DigestKey)
-	var part uint32
-	if s.opts.Combine == nil {
-		part = s.partition(key)
-		if err := s.insert(key, value, part); err != nil {
-			return err
+	sum := xxh3.HashSeed(value, h)
+	if s.opts.Combine != nil {
+		if place := s.find(h, key); place != 0 {
+			if done, err := s.combine(h, place, key, value); err != nil {
+				return err
+			} else if done {
+				s.count(s.partition(key), sum)
+				return nil
+			}
+			s.spill() // there is no room for what they combine to
 		}
-	} else if e := s.find(h, key); e != nil {
-		if err := s.merge(e, value); err != nil {
-			return err
-		}
-		part = e.part
-	} else {
-		part = s.partition(key)
-		if err := s.insert(key, value, part); err != nil {
-			return err
-		}
-		s.table.insert(h, len(s.entries)-1)
 	}
+	part := s.partition(key)
+	if part < 0 || part >= len(s.parts) {
+		return fmt.Errorf("partition %d of %d", part, len(s.parts))
+	}
+	s.insert(h, key, value, part, sum)
+	return s.err
+}
+
+// count counts a record that was added to those in memory.
+func (s *Sorter) count(part int, sum uint64) {
 	p := &s.parts[part]
 	p.Emitted++
-	p.Digest += xxh3.HashSeed(value, h)
+	p.Digest += sum
 	s.emitted++
-	return nil
 }
+
+// combine combines value into the record at place. It reports false if there is no room for the result.
+func (s *Sorter) combine(h, place uint64, key, value []byte) (bool, error) {
+	s.scratch = s.opts.Combine(s.scratch[:0], s.value(place), value)
+	n := len(s.scratch)
+	switch {
+	case len(key)+n > MaxRecord:
+		return false, fmt.Errorf("%w: combined to %s of %s", ErrTooLarge, mebibytes(int64(len(key)+n)), mebibytes(MaxRecord))
+	case s.replace(place, s.scratch):
+	case s.room(len(key)+2*n, 0):
+		s.move(h, place, key, s.scratch)
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
+// Emitted returns the number of records added since Start.
+func (s *Sorter) Emitted() int64 { return s.emitted }
 
 // Held returns the bytes that count against the budget.
 func (s *Sorter) Held() int64 {
-	return s.arena.used + int64(len(s.entries))*entrySize + s.table.size()
+	return int64(s.used) + int64(s.records)*itemSize + s.table.size() + sectionBuffers
 }
 
-// Emitted returns the number of records added since the last Reset.
-func (s *Sorter) Emitted() int64 { return s.emitted }
+// Spilled returns the bytes written since Start.
+func (s *Sorter) Spilled() int64 { return s.out.offset }
 
-// Reset forgets all records and keeps the memory for new ones.
-func (s *Sorter) Reset() {
-	s.arena.reset()
-	s.entries = s.entries[:0]
-	s.table.reset()
-	s.emitted = 0
-	clear(s.parts)
+// Seal writes what is in memory as the last run and returns the sections of all of them, by partition and then by run; those without records
+// are left out.
+func (s *Sorter) Seal() ([]Section, error) {
+	if s.spill(); s.err == nil {
+		s.err = s.out.flush()
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	slices.SortStableFunc(s.written, func(a, b Section) int { return a.Partition - b.Partition })
+	return s.written, nil
 }
 
-func (s *Sorter) partition(key []byte) uint32 {
-	if len(s.parts) == 1 {
+func (s *Sorter) partition(key []byte) int {
+	switch {
+	case s.opts.Partition != nil:
+		return s.opts.Partition(key)
+	case len(s.parts) == 1:
 		return 0
 	}
-	return uint32(Partition(key, len(s.parts)))
+	return Partition(key, len(s.parts))
 }
 
-func (s *Sorter) find(h uint64, key []byte) *entry {
+// room says whether a record of n bytes fits, with its item and what the table needs beside its size.
+func (s *Sorter) room(n int, growth int64) bool {
+	return s.Held()+int64(n)+recordHeader+7+itemSize+growth <= s.budget()
+}
+
+func (s *Sorter) budget() int64 { return max(s.opts.Budget, sectionBuffers+leastMemory) }
+
+// insert adds a record, after a spill if there is no room for it.
+func (s *Sorter) insert(h uint64, key, value []byte, part int, sum uint64) {
+	if s.memory == nil && s.err == nil {
+		s.memory, s.err = newRegion((s.budget() - sectionBuffers) &^ (itemSize - 1))
+	}
+	n := len(key) + len(value)
+	if !s.room(n, s.growth()) {
+		s.spill()
+		if !s.room(n, s.growth()) {
+			s.spillOne(key, value, part, sum)
+			return
+		}
+	}
+	if growth := s.growth(); growth > 0 && s.err == nil {
+		s.err = s.table.grow(func(place uint64) uint64 { return xxh3.HashSeed(s.key(place<<3), s.opts.DigestKey) })
+	}
+	if s.err != nil {
+		return
+	}
+	place := s.put(key, value, len(value))
+	if s.opts.Combine != nil {
+		s.table.insert(h, place>>3)
+	} else {
+		items := s.memory.items()
+		items[len(items)-1-s.records] = item{prefix(key), uint64(part)<<placeBits | place}
+	}
+	s.records++
+	s.parts[part].Records++
+	s.count(part, sum)
+}
+
+// growth returns what the table needs for one more record.
+func (s *Sorter) growth() int64 {
+	if s.opts.Combine == nil {
+		return 0
+	}
+	return s.table.growth()
+}
+
+// put lays a record down, with room for its value to grow to.
+func (s *Sorter) put(key, value []byte, room int) (place uint64) {
+	b := s.memory[s.used:]
+	binary.LittleEndian.PutUint32(b, uint32(len(key)))
+	binary.LittleEndian.PutUint32(b[4:], uint32(len(value)))
+	binary.LittleEndian.PutUint32(b[8:], uint32(room))
+	copy(b[recordHeader:], key)
+	copy(b[recordHeader+len(key):], value)
+	place = uint64(s.used)
+	s.used += (recordHeader + len(key) + room + 7) &^ 7
+	return place
+}
+
+// key and value return those of the record at a place.
+func (s *Sorter) key(place uint64) []byte {
+	b := s.memory[place&(1<<placeBits-1):]
+	return b[recordHeader : recordHeader+binary.LittleEndian.Uint32(b)]
+}
+
+func (s *Sorter) value(place uint64) []byte {
+	b := s.memory[place&(1<<placeBits-1):]
+	k, v := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
+	return b[recordHeader+k : recordHeader+k+v]
+}
+
+// find returns the place of the record of a key, 0 if there is none.
+func (s *Sorter) find(h uint64, key []byte) uint64 {
 	t := &s.table
-	if len(t.slots) == 0 {
-		return nil
+	if t.count == 0 {
+		return 0
 	}
 	for i := t.first(h); ; i = t.after(i) {
 		slot := t.slots[i]
 		if slot == 0 {
-			return nil
+			return 0
 		}
-		if slot>>32 != h>>32 {
+		if (slot^h)&^slotPlace != 0 {
 			continue
 		}
-		e := &s.entries[uint32(slot)-1]
-		if string(s.arena.at(e.at, e.klen)) == string(key) {
-			return e
+		if place := slot & slotPlace << 3; string(s.key(place)) == string(key) {
+			return place
 		}
 	}
 }
 
-func (s *Sorter) insert(key, value []byte, part uint32) error {
-	n := len(key) + len(value)
-	if err := s.room(int64(n) + entrySize + s.table.growth(s.opts.Combine != nil)); err != nil {
-		return err
+// replace gives the record at place another value, if there is room for it.
+func (s *Sorter) replace(place uint64, value []byte) bool {
+	b := s.memory[place:]
+	k := binary.LittleEndian.Uint32(b)
+	if len(value) > int(binary.LittleEndian.Uint32(b[8:])) {
+		return false
 	}
-	if len(s.entries) >= math.MaxUint32-1 {
-		return memoryError(s.Held(), s.opts.Budget, s.emitted)
-	}
-	at, room := s.arena.alloc(n)
-	copy(room, key)
-	copy(room[len(key):], value)
-	s.entries = append(s.entries, entry{at, uint32(len(key)), uint32(len(value)), uint32(len(value)), part})
-	return nil
+	binary.LittleEndian.PutUint32(b[4:], uint32(len(value)))
+	copy(b[recordHeader+k:], value)
+	return true
 }
 
-// merge combines value into e. A result that needs more room gets twice what it needs.
-func (s *Sorter) merge(e *entry, value []byte) error {
-	kv := s.arena.at(e.at, e.klen+e.vlen)
-	s.scratch = s.opts.Combine(s.scratch[:0], kv[e.klen:], value)
-	n := len(s.scratch)
-	if n <= int(e.vcap) {
-		copy(s.arena.at(e.at, e.klen+e.vcap)[e.klen:], s.scratch)
-		e.vlen = uint32(n)
-		return nil
+// move gives the record at place another value, elsewhere, with room for twice as much.
+func (s *Sorter) move(h, place uint64, key, value []byte) {
+	to := s.put(key, value, 2*len(value))
+	for i := s.table.first(h); ; i = s.table.after(i) {
+		if s.table.slots[i]&slotPlace == place>>3 {
+			s.table.slots[i] = h&^slotPlace | to>>3
+			return
+		}
 	}
-	if int(e.klen)+n > MaxRecord {
-		return fmt.Errorf("%w: combined to %s of %s", ErrTooLarge, mebibytes(int64(e.klen)+int64(n)), mebibytes(MaxRecord))
-	}
-	vcap := 2 * n
-	if err := s.room(int64(e.klen) + int64(vcap)); err != nil {
-		return err
-	}
-	at, room := s.arena.alloc(int(e.klen) + vcap)
-	copy(room, kv[:e.klen])
-	copy(room[e.klen:], s.scratch)
-	e.at, e.vlen, e.vcap = at, uint32(n), uint32(vcap)
-	return nil
 }
 
-// room says whether n more bytes stay within the budget.
-func (s *Sorter) room(n int64) error {
-	if held := s.Held() + n; held > s.opts.Budget {
-		return memoryError(held, s.opts.Budget, s.emitted)
+// spill writes what is in memory as a run.
+func (s *Sorter) spill() {
+	if s.records == 0 || s.err != nil {
+		return
 	}
-	return nil
-}
-
-// Seal writes the run to w and returns its sections, one for each partition in order; offsets count from the first byte written.
-// The records stay until Reset. After an error what was written is not a run.
-func (s *Sorter) Seal(w io.Writer) ([]Section, error) {
-	sections := slices.Clone(s.parts)
-	starts := s.group()
-	sw := newSectionWriter(w)
-	var offset int64
-	for p := range sections {
-		sec := &sections[p]
-		items := s.order[starts[p]:starts[p+1]]
-		slices.SortFunc(items, s.compare)
-		sw.reset()
-		for _, it := range items {
-			e := &s.entries[it.entry]
-			kv := s.arena.at(e.at, e.klen+e.vlen)
-			if err := sw.add(kv[:e.klen], kv[e.klen:]); err != nil {
-				return nil, fmt.Errorf("seal partition %d: %w", p, err)
+	items := s.memory.items()
+	items = items[len(items)-s.records:]
+	if s.opts.Combine != nil {
+		s.collect(items)
+	}
+	s.byPartition(items)
+	for p := range s.parts {
+		sec := &s.parts[p]
+		run := items[:sec.Records]
+		items = items[sec.Records:]
+		if len(run) == 0 || s.err != nil {
+			continue
+		}
+		s.sortItems(run)
+		s.out.begin()
+		for _, it := range run {
+			if s.err = s.out.add(s.key(it.place), s.value(it.place)); s.err != nil {
+				return
 			}
 		}
-		sec.Offset, sec.Records = offset, int64(len(items))
-		n, err := sw.end(*sec)
-		if err != nil {
-			return nil, fmt.Errorf("seal partition %d: %w", p, err)
+		s.end(sec, p)
+	}
+	s.clear()
+}
+
+// spillOne writes a run of one record that memory is too small for, when there are no others.
+func (s *Sorter) spillOne(key, value []byte, part int, sum uint64) {
+	if s.err != nil {
+		return
+	}
+	s.out.begin()
+	if s.err = s.out.add(key, value); s.err == nil {
+		s.end(&Section{Emitted: 1, Digest: sum}, part)
+	}
+	s.emitted++
+}
+
+// end ends the section that is being written.
+func (s *Sorter) end(sec *Section, part int) {
+	if s.err = s.out.end(sec); s.err == nil {
+		sec.Partition = part
+		s.written = append(s.written, *sec)
+	}
+}
+
+// collect makes items of the records in the table.
+func (s *Sorter) collect(items []item) {
+	n := 0
+	for _, slot := range s.table.slots {
+		if slot != 0 {
+			place := slot & slotPlace << 3
+			key := s.key(place)
+			items[n] = item{prefix(key), uint64(s.partition(key))<<placeBits | place}
+			n++
 		}
-		sec.Length = n
-		offset += n
 	}
-	return sections, nil
 }
 
-// group fills order with the entries, those of one partition side by side, and returns where each partition starts.
-func (s *Sorter) group() []int {
-	starts := make([]int, len(s.parts)+2)
-	for i := range s.entries {
-		starts[s.entries[i].part+2]++
+// byPartition brings the items of one partition together, in the order of partitions.
+func (s *Sorter) byPartition(a []item) {
+	if len(s.parts) == 1 {
+		return
 	}
-	for p := 2; p < len(starts); p++ {
-		starts[p] += starts[p-1]
+	next, end := make([]int64, len(s.parts)), make([]int64, len(s.parts))
+	var sum int64
+	for p := range s.parts {
+		next[p] = sum
+		sum += s.parts[p].Records
+		end[p] = sum
 	}
-	s.order = slices.Grow(s.order[:0], len(s.entries))[:len(s.entries)]
-	for i := range s.entries {
-		e := &s.entries[i]
-		next := &starts[e.part+1]
-		s.order[*next] = item{prefix(s.arena.at(e.at, e.klen)), uint32(i)}
-		*next++
-	}
-	return starts
-}
-
-func (s *Sorter) compare(a, b item) int {
-	if a.prefix != b.prefix {
-		if a.prefix < b.prefix {
-			return -1
+	for p := range next {
+		for next[p] < end[p] {
+			x := a[next[p]]
+			for {
+				to := int(x.place >> placeBits)
+				if to == p {
+					break
+				}
+				x, a[next[to]] = a[next[to]], x
+				next[to]++
+			}
+			a[next[p]] = x
+			next[p]++
 		}
-		return 1
 	}
-	x, y := &s.entries[a.entry], &s.entries[b.entry]
-	xs, ys := s.arena.at(x.at, x.klen+x.vlen), s.arena.at(y.at, y.klen+y.vlen)
-	if c := bytes.Compare(xs[:x.klen], ys[:y.klen]); c != 0 {
-		return c
-	}
-	return bytes.Compare(xs[x.klen:], ys[y.klen:])
-}
-
-// prefix returns the first eight bytes of key as a number that is ordered like them; a shorter key counts as if zeros followed.
-func prefix(key []byte) uint64 {
-	if len(key) >= 8 {
-		return binary.BigEndian.Uint64(key)
-	}
-	var p uint64
-	for i, b := range key {
-		p |= uint64(b) << (56 - 8*i)
-	}
-	return p
 }

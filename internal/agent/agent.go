@@ -57,8 +57,10 @@ type Job struct {
 	Plan   *plan.Reader
 	Output *Output // nil: printed
 	Printer
-	Pool  *Pool // of runners; stays the caller's, who closes it after the agent
-	Slots int
+	// SpillDir is the directory, on a disk, where files without a name hold what mappers emit.
+	SpillDir string
+	Pool     *Pool // of runners; stays the caller's, who closes it after the agent
+	Slots    int
 	// Check has a sample of the objects mapped again, by other runners, and fails the job if one does not come out the same. Module, if not
 	// nil, is the module that Code was compiled of: it is interpreted, for one more comparison. It stays the caller's.
 	Check  bool

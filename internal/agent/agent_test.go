@@ -6,15 +6,16 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/runner"
@@ -116,25 +117,34 @@ func TestRefusedRunIsForgotten(t *testing.T) {
 func TestRuns(t *testing.T) {
 	var rs runs
 	id := job.AttemptID{Task: "m-00000", Try: 1}
-	f, err := newRun()
+	f, err := newSpill(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	sections := []shuffle.Section{{Emitted: 1, Digest: 2}, {Emitted: 3, Digest: 4}}
-	rs.add(id, &run{f, sections})
-	if _, err := rs.get(id, vector(sections)); err != nil {
+	sections := []shuffle.Section{{Partition: 0, Emitted: 1, Digest: 2}, {Partition: 2, Emitted: 3, Digest: 4}, {Partition: 2, Emitted: 1, Digest: 1}}
+	want := vector(sections)
+	rs.add(id, &run{f, sections, 100})
+	if _, err := rs.get(id, want); err != nil {
 		t.Error(err)
 	}
-	other := vector([]shuffle.Section{{Emitted: 1, Digest: 2}, {Emitted: 3, Digest: 5}})
+	if once := []shuffle.Section{{Emitted: 1, Digest: 2}, {Partition: 2, Emitted: 4, Digest: 5}}; vector(once) != want {
+		t.Error("the vector depends on the number of runs")
+	}
+	other := vector([]shuffle.Section{{Emitted: 1, Digest: 2}, {Partition: 2, Emitted: 4, Digest: 6}})
 	if _, err := rs.get(id, other); !errors.Is(err, shuffle.ErrCorrupt) || !strings.Contains(err.Error(), id.String()) {
 		t.Errorf("another vector: got %v", err)
 	}
-	if _, err := rs.get(job.AttemptID{Task: "m-00000", Try: 2}, vector(sections)); err == nil {
+	if _, err := rs.get(job.AttemptID{Task: "m-00000", Try: 2}, want); err == nil {
 		t.Error("got a run of another attempt")
 	}
-	if r, err := rs.get(id, vector(sections)); err == nil {
-		if _, _, err := r.section(2); err == nil {
-			t.Error("got partition 2 of 2")
+	if r, err := rs.get(id, want); err == nil {
+		if a, b, c := r.partition(0), r.partition(1), r.partition(2); len(a) != 1 || len(b) != 0 || len(c) != 2 {
+			t.Errorf("got %v, %v, %v", a, b, c)
+		}
+	}
+	for limit, want := range map[int64]int64{0: 0, 99: 1, 100: 1, 130: 30} {
+		if got := rs.room(limit); got != want {
+			t.Errorf("room below %d: %d, want %d", limit, got, want)
 		}
 	}
 	if err := rs.close(); err != nil {
@@ -145,24 +155,22 @@ func TestRuns(t *testing.T) {
 	}
 }
 
-// A sealed run cannot be changed by whoever still has it.
-func TestSeal(t *testing.T) {
-	f, err := newRun()
+// A spill file has no name, wherever it is.
+func TestSpillHasNoName(t *testing.T) {
+	dir := t.TempDir()
+	f, err := newSpill(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
 	if _, err := f.WriteString("run"); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
-	if err := seal(f); err != nil {
-		t.Fatal(err)
+	if names, err := os.ReadDir(dir); err != nil || len(names) != 0 {
+		t.Errorf("%v lie there, %v", names, err)
 	}
-	if _, err := f.WriteAt([]byte("x"), 0); !errors.Is(err, unix.EPERM) {
-		t.Errorf("write: got %v", err)
-	}
-	if err := f.Truncate(0); !errors.Is(err, unix.EPERM) {
-		t.Errorf("truncate: got %v", err)
+	if f, err := newSpill(filepath.Join(dir, "gone")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a directory that is not there: %v, %v", f, err)
 	}
 }
 

@@ -113,7 +113,7 @@ func (l *lab) open(t *testing.T, j *job.Job, readers int) {
 	l.agent = New(t.Context(), Job{
 		Sender: coordinator.Sender{Job: "j", Epoch: 1, Node: "n", Incarnation: 1},
 		Hello:  runner.Hello{Version: runner.Version, Format: job.Text, Inputs: []runner.Input{{Root: "mem:in/", Base: len("mail/")}}},
-		Inputs: inputs, Plan: plan.Open(area), Pool: pool, Slots: 1, Readers: readers, Check: l.verify,
+		Inputs: inputs, Plan: plan.Open(area), SpillDir: t.TempDir(), Pool: pool, Slots: 1, Readers: readers, Check: l.verify,
 		Output: &Output{
 			Bucket: l.store.Bucket("out"), Prefix: "res/",
 			Record: func(context.Context, string, store.Handle) error { l.noted++; return nil },

@@ -2,11 +2,9 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"os"
+	"slices"
 
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/runner"
@@ -20,8 +18,9 @@ func (t *try) mapSplit(ctx context.Context) (*coordinator.Result, error) {
 		return nil, err
 	}
 	var files []*os.File
+	var room int64
 	if t.lease.Partitions > 0 {
-		if t.file, err = newRun(); err != nil {
+		if room, err = t.spill(); err != nil {
 			return nil, err
 		}
 		files = append(files, t.file)
@@ -29,7 +28,7 @@ func (t *try) mapSplit(ctx context.Context) (*coordinator.Result, error) {
 	if t.a.check != nil {
 		t.sample = t.a.check.sample(t)
 	}
-	m := runner.Map{Attempt: t.lease.Attempt, Partitions: t.lease.Partitions}
+	m := runner.Map{Attempt: t.lease.Attempt, Partitions: t.lease.Partitions, Spill: room}
 	done, err := t.mapObjects(ctx, &m, files...)
 	if err != nil {
 		return nil, err
@@ -77,14 +76,17 @@ func (t *try) mapObjects(ctx context.Context, m *runner.Map, files ...*os.File) 
 	return done, nil
 }
 
-// maxIndex bounds the table of a run's sections.
-const maxIndex = 64 << 20
+// spill makes the attempt's file and returns how many bytes it may take, 0 meaning any number.
+func (t *try) spill() (room int64, err error) {
+	t.file, err = newSpill(t.a.job.SpillDir)
+	return t.a.runs.room(t.a.job.Hello.Limits.Spill), err
+}
 
-// sealRun makes the runner's file immutable and reads its table.
+// maxIndex bounds the table of a run's sections.
+const maxIndex = 256 << 20
+
+// sealRun reads the table of what the runner wrote. From here on it is what the table says, or it is corrupt.
 func (t *try) sealRun(d *runner.Done, r *coordinator.Result) error {
-	if err := seal(t.file); err != nil {
-		return fmt.Errorf("seal run: %w", err)
-	}
 	info, err := t.file.Stat()
 	if err != nil {
 		return err
@@ -93,83 +95,74 @@ func (t *try) sealRun(d *runner.Done, r *coordinator.Result) error {
 		return t.broken("table of sections", nil)
 	}
 	b := make([]byte, d.IndexLength)
-	if _, err := io.ReadFull(io.NewSectionReader(t.file, d.IndexOffset, d.IndexLength), b); err != nil {
+	if _, err := t.file.ReadAt(b, d.IndexOffset); err != nil {
 		return err
 	}
-	t.run1 = &run{file: t.file}
-	if err := json.Unmarshal(b, &t.run1.sections); err != nil {
+	t.run1 = &run{file: t.file, size: info.Size()}
+	if t.run1.sections, err = shuffle.ParseTable(b, t.lease.Partitions, d.IndexOffset); err != nil {
 		return t.broken("table of sections", err)
-	}
-	if n := len(t.run1.sections); n != t.lease.Partitions {
-		return t.broken(fmt.Sprintf("%d sections for %d partitions", n, t.lease.Partitions), nil)
-	}
-	for _, s := range t.run1.sections {
-		if s.Offset < 0 || s.Length < 0 || s.Offset > d.IndexOffset-s.Length {
-			return t.broken("section outside its run", nil)
-		}
 	}
 	r.Vector, r.Shuffle = vector(t.run1.sections), d.IndexOffset
 	return nil
 }
 
-// reduce hands the sections of one partition to the runner and takes its results.
+// reduce hands the runs of one partition to the runner and takes its results.
 func (t *try) reduce(ctx context.Context) (*coordinator.Result, error) {
-	type part struct {
-		tag     string
-		section shuffle.Section
-		data    io.Reader
-	}
 	var parts []part
+	runs := 0
 	for _, r := range t.lease.Runs {
 		kept, err := t.a.runs.get(r.Attempt, r.Vector)
 		if err != nil {
 			return nil, err
 		}
-		s, data, err := kept.section(t.lease.Partition)
-		if err != nil {
-			return nil, err
-		}
-		if s.Emitted > 0 {
-			parts = append(parts, part{r.Attempt.String(), s, data})
+		if s := kept.partition(t.lease.Partition); len(s) > 0 {
+			parts = append(parts, part{kept.file, runner.Runs{Name: r.Attempt.String(), Sections: s}})
+			runs += len(s)
 		}
 	}
-	ours, theirs, err := shuffle.SocketPair()
+	room, err := t.spill()
 	if err != nil {
 		return nil, err
 	}
-	err = t.link.conn.SendJSON(runner.KindReduce, runner.Reduce{Attempt: t.lease.Attempt, Sections: len(parts)}, theirs)
-	err = errors.Join(err, theirs.Close())
-	if err != nil {
+	start := runner.Reduce{Attempt: t.lease.Attempt, Runs: runs, Spill: room}
+	if err := t.link.conn.SendJSON(runner.KindReduce, start, t.file); err != nil {
 		t.link.dead = true
-		return nil, errors.Join(t.link.died(err), ours.Close())
+		return nil, t.link.died(err)
 	}
-	w, err := shuffle.NewUnixWriter(ours)
-	if err != nil {
-		return nil, err
-	}
-	pctx, stop := context.WithCancel(ctx)
 	sent := make(chan error, 1)
-	go func() {
-		err := w.Open(pctx)
-		for i := 0; i < len(parts) && err == nil; i++ {
-			p := &parts[i]
-			err = shuffle.WriteSection(w, p.tag, p.data, p.section)
-		}
-		if err != nil {
-			_ = w.Abort(err.Error()) // the runner learns why, if it is still there
-		} else {
-			err = w.Close()
-		}
-		sent <- err
-	}()
+	go func() { sent <- t.hand(parts) }()
 	done, err := t.serve(ctx)
-	stop()
+	if err != nil && t.link.dead {
+		t.link.hang() // nobody takes what is still to be sent
+	}
 	serr := <-sent
 	if err != nil {
 		return nil, err
 	}
 	if serr != nil {
-		return nil, t.broken("report before the end of the sections", serr)
+		return nil, t.broken("report before the end of the runs", serr)
 	}
+	if err := t.file.Close(); err != nil { // it holds nothing any more
+		return nil, err
+	}
+	t.file = nil
 	return t.result(ctx, done)
+}
+
+// A part is what one map attempt has of a partition.
+type part struct {
+	file *os.File
+	runner.Runs
+}
+
+// hand gives the runner the runs that it is to merge.
+func (t *try) hand(parts []part) error {
+	for _, p := range parts {
+		for s := range slices.Chunk(p.Sections, runner.MaxRuns) {
+			if err := t.link.conn.SendJSON(runner.KindRuns, runner.Runs{Name: p.Name, Sections: s}, p.file); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

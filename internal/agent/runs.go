@@ -4,8 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/zeebo/xxh3"
@@ -15,43 +16,57 @@ import (
 	"github.com/millrace/millrace/shuffle"
 )
 
-// A run is what one map attempt emitted: a sealed file with a section for each partition.
+// A run is what one map attempt emitted: a file, and where in it each partition lies. The runner that wrote it could still change
+// the file; what it holds is verified by the checksums of its sections whenever it is read.
 type run struct {
 	file     *os.File
-	sections []shuffle.Section
+	sections []shuffle.Section // by partition; of a partition there may be several, or none
+	size     int64
 }
 
-// newRun makes the file of a run. It lies in memory; its owner alone has it.
-func newRun() (*os.File, error) {
-	fd, err := unix.MemfdCreate("run", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+// newSpill makes a file in dir that has no name and goes with its last descriptor.
+func newSpill(dir string) (*os.File, error) {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err == nil {
+		return os.NewFile(uintptr(fd), "spill file"), nil
+	}
+	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) { // a file system that has no such files
+		return nil, &fs.PathError{Op: "spill to", Path: dir, Err: err}
+	}
+	f, err := os.CreateTemp(dir, "millrace-")
 	if err != nil {
-		return nil, fmt.Errorf("run file: %w", err)
+		return nil, fmt.Errorf("spill: %w", err)
 	}
-	return os.NewFile(uintptr(fd), "run"), nil
+	return f, os.Remove(f.Name())
 }
 
-// seal makes the run immutable, also for the runner that wrote it.
-func seal(f *os.File) error {
-	_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
-	return err
-}
-
-// section returns what the run has of one partition.
-func (r *run) section(p int) (shuffle.Section, io.Reader, error) {
-	if p >= len(r.sections) {
-		return shuffle.Section{}, nil, fmt.Errorf("no partition %d of %d", p, len(r.sections))
+// partition returns the sections of one partition.
+func (r *run) partition(p int) []shuffle.Section {
+	from, _ := slices.BinarySearchFunc(r.sections, p, func(s shuffle.Section, p int) int { return s.Partition - p })
+	to := from
+	for to < len(r.sections) && r.sections[to].Partition == p {
+		to++
 	}
-	s := r.sections[p]
-	return s, io.NewSectionReader(r.file, s.Offset, s.Length), nil
+	return r.sections[from:to]
 }
 
-// vector returns the hash by which the job log names the counts and digests of a run.
+// vector returns the hash by which the job log names the counts and digests of an attempt, partition by partition. It does not depend on
+// how many runs that wrote.
 func vector(sections []shuffle.Section) uint64 {
 	h := xxh3.New()
-	var b [16]byte
-	for _, s := range sections {
-		binary.LittleEndian.PutUint64(b[:8], uint64(s.Emitted))
-		binary.LittleEndian.PutUint64(b[8:], s.Digest)
+	var b [24]byte
+	for len(sections) > 0 {
+		var emitted int64
+		var digest uint64
+		p := sections[0].Partition
+		for len(sections) > 0 && sections[0].Partition == p {
+			emitted += sections[0].Emitted
+			digest += sections[0].Digest
+			sections = sections[1:]
+		}
+		binary.LittleEndian.PutUint64(b[:8], uint64(p))
+		binary.LittleEndian.PutUint64(b[8:], uint64(emitted))
+		binary.LittleEndian.PutUint64(b[16:], digest)
 		_, _ = h.Write(b[:])
 	}
 	return h.Sum64()
@@ -61,6 +76,7 @@ func vector(sections []shuffle.Section) uint64 {
 type runs struct {
 	mu   sync.Mutex
 	kept map[job.AttemptID]*run
+	size int64 // bytes that they take
 }
 
 func (rs *runs) add(id job.AttemptID, r *run) {
@@ -70,13 +86,27 @@ func (rs *runs) add(id job.AttemptID, r *run) {
 		rs.kept = make(map[job.AttemptID]*run)
 	}
 	rs.kept[id] = r
+	rs.size += r.size
 }
 
 // drop forgets a run that does not count. Its file stays the caller's.
 func (rs *runs) drop(id job.AttemptID) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	delete(rs.kept, id)
+	if r := rs.kept[id]; r != nil {
+		rs.size -= r.size
+		delete(rs.kept, id)
+	}
+}
+
+// room returns how many bytes another may take if all are to take limit; for both 0 means any number.
+func (rs *runs) room(limit int64) int64 {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if limit == 0 {
+		return 0
+	}
+	return max(limit-rs.size, 1)
 }
 
 // get returns the run of an attempt, if its sections have that vector.

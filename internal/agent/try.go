@@ -26,7 +26,8 @@ type try struct {
 	began time.Time
 
 	objects []plan.Object
-	file    *os.File // of the run
+	file    *os.File      // of the run, or of what a reducer merges early
+	badRun  job.AttemptID // whose run could not be read as it was written
 	run1    *run
 	text    *upload // output to the store
 	list    *upload // failed objects, likewise
@@ -105,6 +106,12 @@ func (t *try) serve(ctx context.Context) (*runner.Done, error) {
 				t.sums = make(map[int]*runner.Sum)
 			}
 			t.sums[int(s.Object)] = s
+		case runner.KindLost:
+			i := slices.IndexFunc(t.lease.Runs, func(r coordinator.Run) bool { return r.Attempt.String() == string(payload) })
+			if i < 0 {
+				return nil, t.broken("lost run", nil)
+			}
+			t.badRun = t.lease.Runs[i].Attempt
 		case runner.KindAbort:
 			return nil, attemptError(payload)
 		case runner.KindDone:
@@ -233,6 +240,8 @@ func (t *try) failure(err error) coordinator.Failure {
 	switch {
 	case errors.Is(err, errDiffers):
 		f.Fault = coordinator.FaultJob
+	case errors.As(err, &said) && t.badRun.Task != "":
+		f.Fault, f.Run = coordinator.FaultRun, t.badRun
 	case errors.As(err, &said):
 		f.Fault = coordinator.FaultAttempt
 	case errors.Is(err, store.ErrThrottled):

@@ -244,6 +244,13 @@ func (m *Machine) broken(e Broken) []Effect {
 	effects = append(effects, Judge{e.Ticket, Verdict{Accepted: true}})
 	m.retries++
 	again := f.Fault != FaultJob && t.blame(f)
+	if f.Fault == FaultRun {
+		if mt := m.tasks[f.Run.Task]; mt != nil && !mt.id.IsReduce() && mt.state == committed && mt.attempt() == f.Run {
+			effects = append(effects, m.lose(mt)...)
+			mt.failures++
+			again = mt.failures < maxFailures
+		}
+	}
 	t.state, t.node, t.running = waiting, "", Running{}
 	if !again {
 		err := errors.New(f.Reason)
@@ -305,16 +312,26 @@ func (m *Machine) lost(e Lost) (effects []Effect) {
 		case t.state == committed && (t.id.IsReduce() || m.conf.Reducers == 0):
 			continue // what it published does not need the node
 		case t.state == committed:
-			m.mapsDone--
-			m.count(&t.result.Counters, -1)
-			m.shuffle -= t.result.Shuffle
-			effects = append(effects, Append{Record{Lost: t.id}}, Discard{t.result.handles()})
+			effects = append(effects, m.lose(t)...)
+			continue
 		}
 		m.retries++
-		t.state, t.node, t.result, t.running = waiting, "", Result{}, Running{}
+		t.state, t.node, t.running = waiting, "", Running{}
 		m.again(t)
 	}
 	return append(effects, m.grant(e.Now)...)
+}
+
+// lose puts back a committed map task whose runs are gone.
+func (m *Machine) lose(t *task) []Effect {
+	m.mapsDone--
+	m.count(&t.result.Counters, -1)
+	m.shuffle -= t.result.Shuffle
+	m.retries++
+	handles := t.result.handles()
+	t.state, t.node, t.result, t.running = waiting, "", Result{}, Running{}
+	m.again(t)
+	return []Effect{Append{Record{Lost: t.id}}, Discard{handles}}
 }
 
 // advance goes on to the reducers when all maps are committed, and to the end when everything is.

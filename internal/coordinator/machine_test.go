@@ -291,6 +291,52 @@ func TestReducersWaitForLostMaps(t *testing.T) {
 	}
 }
 
+// What a reducer could not read is mapped again, which costs the reducer nothing; but not for ever.
+func TestUnreadableRunIsMappedAgain(t *testing.T) {
+	b := newBench(t, 2, 1)
+	for i := range 2 {
+		b.commit(from("n"), b.take("n", fmt.Sprintf("m-0000%d.1", i)).Attempt, counted(10, 0))
+	}
+	for try := 1; try <= maxFailures; try++ {
+		r := b.take("n", fmt.Sprintf("r-00000.%d", try))
+		bad := r.Runs[1].Attempt
+		if want := fmt.Sprintf("m-00001.%d", try); bad.String() != want {
+			t.Fatalf("%s is leased with run %s, want %s", r.Attempt, bad, want)
+		}
+		f := Failure{Sender: from("n"), Attempt: r.Attempt, Fault: FaultRun, Object: -1, Run: bad, Reason: "run " + bad.String() + ": corrupt"}
+		b.step(Broken{7, f, start})
+		if try == maxFailures {
+			break
+		}
+		again := b.take("n", fmt.Sprintf("m-00001.%d", try+1))
+		if n := b.m.Outcome().Counters.Objects; n != 10 {
+			t.Errorf("%d objects count while one map of two is lost, want 10", n)
+		}
+		b.commit(from("n"), again.Attempt, counted(10, 0))
+	}
+	b.wantFail("run m-00001.16: corrupt")
+}
+
+// A reducer may name a run that was replaced already: nothing is mapped again.
+func TestUnreadableRunOfBefore(t *testing.T) {
+	b := newBench(t, 1, 2)
+	b.commit(from("n"), b.take("n", "m-00000.1").Attempt, counted(10, 0))
+	r0, r1 := b.take("n", "r-00000.1"), b.take("n", "r-00001.1")
+	broken := func(r Lease) {
+		b.step(Broken{7, Failure{Sender: from("n"), Attempt: r.Attempt, Fault: FaultRun, Object: -1, Run: r.Runs[0].Attempt, Reason: "corrupt"}, start})
+	}
+	broken(r0)
+	b.commit(from("n"), b.take("n", "m-00000.2").Attempt, counted(10, 0))
+	broken(r1)
+	for i := range 2 {
+		r := b.take("n", fmt.Sprintf("r-0000%d.2", 1-i))
+		b.commit(from("n"), r.Attempt, Result{})
+	}
+	if _, ok := b.end.(Finish); !ok {
+		t.Errorf("ended with %#v", b.end)
+	}
+}
+
 // The list of failed objects of a lost map would be published beside that of its second run.
 func TestLostMapGivesUpItsList(t *testing.T) {
 	b := newBench(t, 1, 1)

@@ -73,6 +73,7 @@ type Failure struct {
 	Fault   Fault         `json:"fault"`
 	Object  int           `json:"object"`        // index in its split of the object in flight; -1 if none was
 	URI     string        `json:"uri,omitempty"` // of that object
+	Run     job.AttemptID `json:"run,omitzero"`  // of FaultRun
 	Reason  string        `json:"reason"`
 }
 
@@ -89,6 +90,9 @@ const (
 	FaultAttempt Fault = "attempt"
 	// FaultStore: the store was busy or out of reach; consumes no attempt.
 	FaultStore Fault = "store"
+	// FaultRun: the run of a map attempt, which Run names, cannot be read as it was written: that task is mapped again. It consumes no
+	// attempt of the reducer.
+	FaultRun Fault = "run"
 	// FaultJob: no attempt can succeed (the program does not load, a layer is missing): the job ends.
 	FaultJob Fault = "job"
 )

@@ -75,8 +75,11 @@ func simulate(seed uint64) error {
 			w.commit(node)
 		case k == 13 && !quiet && len(w.held[node]) > 0:
 			l := w.drop(node)
-			f := []Fault{FaultStore, FaultObject, FaultTask}[r.IntN(3)]
-			w.step(Broken{1, Failure{Sender: w.sender(node), Attempt: l.Attempt, Fault: f, Object: r.IntN(3) - 1, Reason: "x"}, w.now})
+			f := Failure{Sender: w.sender(node), Attempt: l.Attempt, Object: r.IntN(3) - 1, Reason: "x"}
+			if f.Fault = []Fault{FaultStore, FaultObject, FaultTask}[r.IntN(3)]; len(l.Runs) > 0 && r.IntN(2) == 0 {
+				f.Fault, f.Run = FaultRun, l.Runs[r.IntN(len(l.Runs))].Attempt
+			}
+			w.step(Broken{1, f, w.now})
 		case k == 14 && !quiet && len(w.sent) > 0:
 			c := w.sent[r.IntN(len(w.sent))] // a duplicate, perhaps from before a restart
 			w.report(c)

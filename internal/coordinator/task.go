@@ -44,7 +44,7 @@ func (t *task) place() placement.Task { return placement.Task{ID: t.id, Nodes: t
 // blame counts a failure of t's attempt and reports whether the task may be tried again.
 func (t *task) blame(f *Failure) bool {
 	switch {
-	case f.Fault == FaultStore:
+	case f.Fault == FaultStore, f.Fault == FaultRun:
 		return true
 	case f.Fault == FaultAttempt:
 		t.refusals++

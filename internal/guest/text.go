@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"math"
@@ -26,6 +27,10 @@ func Text(dst []byte, t Type, enc []byte) []byte {
 
 // AppendEscaped appends p with tab, newline, carriage return and backslash written as \t, \n, \r and \\.
 func AppendEscaped(dst, p []byte) []byte {
+	const long = 24 // for which it is quicker to look for one byte after the other
+	if len(p) >= long && bytes.IndexByte(p, '\\') < 0 && bytes.IndexByte(p, '\t') < 0 && bytes.IndexByte(p, '\n') < 0 && bytes.IndexByte(p, '\r') < 0 {
+		return append(dst, p...)
+	}
 	start := 0
 	for i, c := range p {
 		var e byte

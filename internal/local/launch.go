@@ -12,6 +12,9 @@ const runnerMemory = 512 << 20
 // guestMemory is what a guest may use where the job does not say.
 const guestMemory = 256 << 20
 
+// leastFile is the size of files that runners and guests may write whatever the job says: those in memory are among them.
+const leastFile = 4 << 30
+
 // shuffleMemory is what a runner may hold of records where the job does not say.
 const shuffleMemory = 256 << 20
 
@@ -21,6 +24,9 @@ func NewPool(spec *job.Spec) *agent.Pool {
 	c := sandbox.Config{
 		Native: spec.Program.Engine == job.Native,
 		Memory: runnerMemory + or(spec.Limits.Memory, guestMemory) + 2*or(spec.Limits.Shuffle, shuffleMemory),
+	}
+	if spec.Limits.Spill > 0 {
+		c.FileSize = max(spec.Limits.Spill, leastFile) // a runner keeps to the limit by itself; this holds one that does not
 	}
 	for _, l := range spec.Insecure {
 		c.Insecure = append(c.Insecure, sandbox.Layer(l))

@@ -101,20 +101,27 @@ func TestPrintFails(t *testing.T) {
 	}
 }
 
-func TestShuffleLimitSaysSo(t *testing.T) {
+// Records that do not fit into memory go to disk, and what they take there is limited.
+func TestSpillLimitSaysSo(t *testing.T) {
 	m := mem.New()
 	var text bytes.Buffer
-	for i := range 10_000 {
+	for i := range 50_000 {
 		fmt.Fprintln(&text, i)
 	}
 	if _, err := m.Bucket("in").Put(t.Context(), "a", text.Bytes()); err != nil {
 		t.Fatal(err)
 	}
-	_, err := local.Run(t.Context(), &job.Spec{Inputs: []string{"mem:in"}, Limits: job.Limits{Shuffle: 1 << 16}}, &local.Options{
-		Schemes: store.Schemes{"mem": m.Opener()}, Stdout: io.Discard,
-		InProcess: job.MapReduce(words, reducer.Sum[int64]()),
-	})
-	if err == nil || !strings.Contains(err.Error(), "map m-00000.2 on ") || !strings.Contains(err.Error(), "shuffle memory limit") {
-		t.Errorf("error is %v, want the limit, after two attempts", err)
+	for _, limit := range []int64{0, 10_000} {
+		var out bytes.Buffer
+		_, err := local.Run(t.Context(), &job.Spec{Inputs: []string{"mem:in"}, Limits: job.Limits{Shuffle: 1 << 16, Spill: limit}}, &local.Options{
+			Schemes: store.Schemes{"mem": m.Opener()}, Stdout: &out,
+			InProcess: job.MapReduce(words, reducer.Sum[int64]()),
+		})
+		switch {
+		case limit == 0 && (err != nil || bytes.Count(out.Bytes(), []byte{'\n'}) != 50_000):
+			t.Errorf("without a limit: %v, %d lines", err, bytes.Count(out.Bytes(), []byte{'\n'}))
+		case limit > 0 && (err == nil || !strings.Contains(err.Error(), "map m-00000.2 on ") || !strings.Contains(err.Error(), "spill limit: the 10 KiB that were left")):
+			t.Errorf("error is %v, want the limit, after two attempts", err)
+		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/millrace/millrace/internal/agent"
 	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/coordinator"
@@ -127,10 +129,14 @@ func (r *running) open(ctx context.Context) error {
 		}
 		r.then(r.printer.close)
 	}
+	dir, err := r.spillDir()
+	if err != nil {
+		return err
+	}
 	j := agent.Job{
 		Sender: coordinator.Sender{Job: r.id, Epoch: epoch, Node: nodeName(), Incarnation: 1},
 		Hello:  r.hello(), Code: code, Inputs: r.places.inputs, Plan: plan.Open(r.area), Output: r.places.output,
-		Pool: r.pool, Slots: r.slots(), Check: r.spec.Deterministic == job.Check, Module: r.module,
+		SpillDir: dir, Pool: r.pool, Slots: r.slots(), Check: r.spec.Deterministic == job.Check, Module: r.module,
 	}
 	if r.printer != nil {
 		j.Printer = r.printer
@@ -216,6 +222,27 @@ func (r *running) workArea(ctx context.Context) (plan.Area, error) {
 	a := plan.NewDirArea(dir)
 	r.then(func() error { return errors.Join(a.Close(), os.RemoveAll(dir)) })
 	return a, nil
+}
+
+// spillDir returns the directory where records lie while the job runs: the work URI if it is one, else $TMPDIR, else /var/tmp: /tmp may
+// be in memory.
+func (r *running) spillDir() (string, error) {
+	if r.spec.Work != "" {
+		u, err := store.ParseURI(r.spec.Work)
+		if err != nil {
+			return "", &job.Error{Err: err}
+		}
+		if dir := filepath.Join(u.Bucket, string(u.Prefix)); u.Scheme == "file" {
+			return dir, os.MkdirAll(dir, 0o777)
+		}
+	}
+	if dir := os.Getenv("TMPDIR"); dir != "" {
+		return dir, nil
+	}
+	if unix.Access("/var/tmp", unix.W_OK|unix.X_OK) == nil {
+		return "/var/tmp", nil
+	}
+	return os.TempDir(), nil
 }
 
 func (r *running) hello() runner.Hello {

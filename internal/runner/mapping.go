@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,13 +29,14 @@ func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) err
 	s.checking = m.Check
 	if run != nil {
 		if s.sorter == nil || s.partitions != m.Partitions {
+			s.release()
 			s.partitions = m.Partitions
 			s.sorter = shuffle.NewSorter(&shuffle.SorterOptions{
 				Partitions: m.Partitions, Budget: s.hello.Limits.Shuffle,
 				Combine: s.program.combine(), DigestKey: s.hello.DigestKey,
 			})
 		}
-		s.sorter.Reset()
+		s.sorter.Start(run, m.Spill)
 	}
 	f := &feed{s: s}
 	var failed error // of the attempt
@@ -67,11 +67,16 @@ func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) err
 	if run == nil {
 		return nil
 	}
-	sections, err := s.sorter.Seal(run)
+	sections, err := s.sorter.Seal()
 	if err != nil {
 		return &attemptError{err}
 	}
-	return s.index(run, sections)
+	table := shuffle.AppendTable(nil, sections)
+	if _, err := run.Write(table); err != nil {
+		return &attemptError{fmt.Errorf("write run: %w", err)}
+	}
+	s.done.IndexOffset, s.done.IndexLength = s.sorter.Spilled(), int64(len(table))
+	return nil
 }
 
 // mapObject maps one object and lets go what it emitted if that succeeded. The error is the attempt's, not the object's.
@@ -134,11 +139,11 @@ func (s *server) settle(p *Piece, body *pieces, exit int, err error) error {
 		b := binary.LittleEndian.AppendUint32(nil, p.Index)
 		return s.conn.Send(KindFailed, append(b, clip(err.Error())...))
 	}
-	return s.release()
+	return s.letGo()
 }
 
-// release lets go what the object under way emitted.
-func (s *server) release() error {
+// letGo lets go what the object under way emitted.
+func (s *server) letGo() error {
 	s.done.Emitted += s.stage.records + s.stage.lines
 	s.done.Output += s.stage.lines
 	for k, n := range s.stage.counts {
@@ -156,21 +161,4 @@ func (s *server) release() error {
 		return nil
 	}
 	return s.stage.each(s.sorter.Add)
-}
-
-// index writes the table of sections behind them.
-func (s *server) index(run *os.File, sections []shuffle.Section) error {
-	b, err := json.Marshal(sections)
-	if err != nil {
-		return err
-	}
-	off, err := run.Seek(0, io.SeekEnd)
-	if err == nil {
-		_, err = run.Write(b)
-	}
-	if err != nil {
-		return &attemptError{errors.Join(errors.New("write run"), err)}
-	}
-	s.done.IndexOffset, s.done.IndexLength = off, int64(len(b))
-	return nil
 }

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,43 +45,45 @@ func (r *reducing) reduce(_ context.Context, m *shuffle.Merger, emit func(key, r
 		return usage{}, fmt.Errorf("%w: a reduce of a program that does not reduce", ErrProtocol)
 	}
 	var buf []byte
-	for key, values := range m.Groups() {
-		for acc := range values {
-			result, err := r.native.Reduce(buf[:0], acc)
-			if err != nil {
-				return usage{}, fmt.Errorf("key %q: %w", clip(string(key)), err)
-			}
-			buf = result
-			if err := emit(key, result); err != nil {
-				return usage{}, err
-			}
+	for key, acc, ok := m.Next(); ok; key, acc, ok = m.Next() {
+		result, err := r.native.Reduce(buf[:0], acc)
+		if err != nil {
+			return usage{}, fmt.Errorf("key %q: %w", clip(string(key)), err)
+		}
+		buf = result
+		if err := emit(key, result); err != nil {
+			return usage{}, err
 		}
 	}
 	return usage{}, m.Err()
 }
 
-// reduce reduces one partition, whose sections come by pipe, and sends the text of its results.
-func (s *server) reduce(ctx context.Context, payload []byte, pipe *os.File) error {
+// reduce reduces one partition, whose runs come in files, and sends the text of its results.
+func (s *server) reduce(ctx context.Context, payload []byte, spill *os.File) error {
 	var r Reduce
 	if err := json.Unmarshal(payload, &r); err != nil {
 		return fmt.Errorf("%w: reduce: %w", ErrProtocol, err)
 	}
-	if pipe == nil {
-		return fmt.Errorf("%w: reduce without a netpipe", ErrProtocol)
+	if spill == nil {
+		return fmt.Errorf("%w: reduce without a spill file", ErrProtocol)
 	}
-	st := s.mem.Status()
-	st.Started.Add(1)
-	in := shuffle.NewIntake(&shuffle.IntakeOptions{Budget: s.hello.Limits.Shuffle})
-	if err := receive(ctx, in, pipe); err != nil {
+	s.mem.Status().Started.Add(1)
+	s.release() // the merge needs the memory
+	g := shuffle.NewGather(&shuffle.GatherOptions{
+		Runs: r.Runs, Budget: s.hello.Limits.Shuffle, Combine: s.program.combine(), DigestKey: s.hello.DigestKey,
+		Spill: spill, Limit: r.Spill,
+	})
+	defer g.Close()
+	if err := s.gather(g, r.Runs); err != nil {
+		return err
+	}
+	m, err := g.Merge()
+	if err != nil {
 		return &attemptError{err}
-	}
-	runs := in.Runs()
-	if len(runs) != r.Sections {
-		return &attemptError{fmt.Errorf("%w: %d sections of %d came", shuffle.ErrCorrupt, len(runs), r.Sections)}
 	}
 	d := s.program.describe()
 	var line []byte
-	use, err := s.program.reduce(ctx, shuffle.Merge(runs, s.program.combine()), func(key, result []byte) error {
+	use, err := s.program.reduce(ctx, m, func(key, result []byte) error {
 		line = appendRecord(line[:0], s.hello.Format, d.Key, d.Result, key, result)
 		s.done.Output++
 		return s.out.write(line)
@@ -88,19 +91,53 @@ func (s *server) reduce(ctx context.Context, payload []byte, pipe *os.File) erro
 	s.account(&use)
 	if err != nil {
 		s.out.buf = s.out.buf[:0]
-		return &attemptError{err}
+		return &attemptError{cmp.Or(m.Err(), err)}
 	}
 	return s.out.flush()
 }
 
-// receive takes what the netpipe behind f carries, and closes it.
-func receive(ctx context.Context, in *shuffle.Intake, f *os.File) error {
-	from, err := shuffle.NewUnixReader(f)
-	if err != nil {
-		return err
+// gather takes n runs from the agent.
+func (s *server) gather(g *shuffle.Gather, n int) error {
+	var failed error // of the attempt; the other runs are still taken, to keep in step with the agent
+	for n > 0 {
+		k, payload, file, err := s.conn.Recv()
+		if err != nil {
+			return err
+		}
+		var r Runs
+		if k != KindRuns || file == nil || json.Unmarshal(payload, &r) != nil || len(r.Sections) == 0 || len(r.Sections) > n {
+			err = fmt.Errorf("%w: frame %c where %d runs are due", ErrProtocol, k, n)
+			if file != nil {
+				err = errors.Join(err, file.Close())
+			}
+			return err
+		}
+		n -= len(r.Sections)
+		open := len(r.Sections)
+		done := func() {
+			if open--; open == 0 {
+				_ = file.Close() // it was only read
+			}
+		}
+		for i := range r.Sections {
+			if failed != nil {
+				done()
+				continue
+			}
+			failed = g.Add(shuffle.Run{Name: r.Name, File: file, Section: r.Sections[i], Done: done})
+		}
 	}
-	if err := from.Open(ctx); err != nil {
-		return errors.Join(err, from.Close())
+	if failed != nil {
+		return &attemptError{failed}
 	}
-	return errors.Join(in.Receive(from), from.Close())
+	return nil
+}
+
+// lost names the run to the agent because of which an attempt failed, if it did because of one.
+func (s *server) lost(failed error) error {
+	var bad *shuffle.RunError
+	if !errors.As(failed, &bad) {
+		return nil
+	}
+	return s.conn.Send(KindLost, []byte(bad.Run))
 }

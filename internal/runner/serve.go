@@ -37,6 +37,7 @@ func Serve(ctx context.Context, conn *Conn, mem *Memory, inProcess *job.Job) err
 	if err == nil {
 		err = s.serve(ctx)
 	}
+	s.release()
 	if s.program != nil {
 		err = errors.Join(err, s.program.close())
 	}
@@ -44,6 +45,13 @@ func Serve(ctx context.Context, conn *Conn, mem *Memory, inProcess *job.Job) err
 		return nil
 	}
 	return err
+}
+
+// release gives back the memory of the sorter.
+func (s *server) release() {
+	if s.sorter != nil {
+		s.sorter.Close()
+	}
 }
 
 // errRefused says that the program cannot run and that the agent knows why.
@@ -105,13 +113,19 @@ func (s *server) serve(ctx context.Context) error {
 			}
 		case KindReduce:
 			err = s.reduce(ctx, payload, file)
+			if file != nil {
+				err = errors.Join(err, file.Close())
+			}
 		default:
 			err = fmt.Errorf("%w: frame %c between attempts", ErrProtocol, k)
 		}
 		var failed *attemptError
 		switch {
 		case errors.As(err, &failed):
-			err = s.conn.Send(KindAbort, []byte(clip(failed.Error())))
+			err = s.lost(failed)
+			if err == nil {
+				err = s.conn.Send(KindAbort, []byte(clip(failed.Error())))
+			}
 		case err == nil:
 			ended, u, sys, peak := clocks()
 			s.done.Wall, s.done.CPUUser, s.done.CPUSystem, s.done.Peak = int64(ended.Sub(began)), u-user, sys-system, peak

@@ -225,7 +225,7 @@ func TestServeProtocol(t *testing.T) {
 		"map in a map": func(a *agentEnd) error { a.begin(); a.begin(); return nil },
 		"broken piece": func(a *agentEnd) error { a.begin(); return a.conn.SendUints(KindBatch, 0, 7) },
 		"middle":       func(a *agentEnd) error { a.begin(); a.batch(0, "x", piece(0, "k", 1, false, true)); return nil },
-		"no pipe":      func(a *agentEnd) error { return a.conn.SendJSON(KindReduce, Reduce{}) },
+		"no spill":     func(a *agentEnd) error { return a.conn.SendJSON(KindReduce, Reduce{}) },
 		"hung up":      func(a *agentEnd) error { a.begin(); a.conn.Hang(); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {

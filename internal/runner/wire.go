@@ -16,11 +16,12 @@
 //	                                        O  object u32, reason: that object failed
 //	                                        S  Sum (JSON): what became of an object, for those so marked
 //	E  no more objects                      D  Done (JSON): the attempt succeeded
-//	U  Reduce (JSON) [+ netpipe]            X  reason: the attempt failed
+//	U  Reduce (JSON) + spill file           L  name: that run cannot be read as it was written
+//	V  Runs (JSON) + their file             X  reason: the attempt failed
 //
 // C is for a runner that does nothing else, and that need not be trusted by those that serve other jobs: it answers K, with a sealed memfd, or X, and ends.
-// After H the runner answers R or X. After M come B frames and E, and the runner answers D or X; after U likewise, with T
-// frames before. One attempt is under way at a time. The version of all this is [Version], in Hello.
+// After H the runner answers R or X. After M come B frames and E, and the runner answers D or X; after U come V frames until all runs that it
+// counts came, and the runner answers likewise, with T frames before; L comes before X. One attempt is under way at a time. The version of all this is [Version], in Hello.
 //
 // # The memory
 //
@@ -43,10 +44,11 @@ import (
 
 	"github.com/millrace/millrace/internal/guest"
 	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/shuffle"
 )
 
 // Version is that of the channel between an agent and its runners.
-const Version = 3
+const Version = 4
 
 // Sizes of the channel.
 const (
@@ -73,6 +75,8 @@ const (
 	KindSum      Kind = 'S'
 	KindEnd      Kind = 'E'
 	KindReduce   Kind = 'U'
+	KindRuns     Kind = 'V'
+	KindLost     Kind = 'L'
 	KindDone     Kind = 'D'
 	KindAbort    Kind = 'X'
 )
@@ -114,16 +118,27 @@ type Ready struct {
 // A Map starts a map attempt.
 type Map struct {
 	Attempt    job.AttemptID `json:"attempt"`
-	Partitions int           `json:"partitions"` // 0: map-only, output is text
+	Partitions int           `json:"partitions"`      // 0: map-only, output is text
+	Spill      int64         `json:"spill,omitempty"` // bytes that the run file may take; 0: any number
 	// Check is set if nothing of what is emitted counts: no run file comes, no text is sent, only Sums.
 	Check bool `json:"check,omitempty"`
 }
 
-// A Reduce starts a reduce attempt. The netpipe that comes with it carries the sections named here.
+// A Reduce starts a reduce attempt. The file that comes with it takes what is merged before everything is.
 type Reduce struct {
-	Attempt  job.AttemptID `json:"attempt"`
-	Sections int           `json:"sections"` // how many come; each with count and digest
+	Attempt job.AttemptID `json:"attempt"`
+	Runs    int           `json:"runs"`            // how many come
+	Spill   int64         `json:"spill,omitempty"` // bytes that the spill file may take; 0: any number
 }
+
+// A Runs hands over runs of one map attempt, all of the partition that is reduced, in the file that comes with it.
+type Runs struct {
+	Name     string            `json:"name"` // of the attempt
+	Sections []shuffle.Section `json:"sections"`
+}
+
+// MaxRuns bounds the sections of one Runs.
+const MaxRuns = 256
 
 // A Done is the report of an attempt that succeeded.
 type Done struct {

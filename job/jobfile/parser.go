@@ -49,6 +49,7 @@ func (p *parser) spec(n *yaml.Node, s *job.Spec) error {
 			"log":        p.size(&s.Limits.Log),
 			"log_lines":  number(p, &s.Limits.LogLines),
 			"shuffle":    p.size(&s.Limits.Shuffle),
+			"spill":      p.size(&s.Limits.Spill),
 		}),
 		"isolation": p.text((*string)(&s.Isolation)),
 		"tolerate":  p.tolerance(&s.Tolerate),

@@ -82,6 +82,7 @@ func checkCounts(s *job.Spec) error {
 		{"limits.log", s.Limits.Log, 16 << 20},
 		{"limits.log_lines", s.Limits.LogLines, 1 << 20},
 		{"limits.shuffle", s.Limits.Shuffle, 1 << 40},
+		{"limits.spill", s.Limits.Spill, 1 << 60},
 		{"number of inputs", int64(len(s.Inputs)), maxList},
 		{"number of params", int64(len(s.Params)), maxList},
 	} {

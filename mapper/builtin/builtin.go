@@ -1,4 +1,4 @@
-// Package builtin holds the programs that are compiled into millrace: grep and words.
+// Package builtin holds the programs that are compiled into millrace: grep, sort and words.
 // They run in the jail like everybody's code, for they read hostile mail.
 package builtin
 

@@ -1,0 +1,168 @@
+package local_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/millrace/millrace/internal/local"
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/mapper"
+	"github.com/millrace/millrace/store"
+	"github.com/millrace/millrace/store/mem"
+)
+
+// spilled opens the files without a name that lie in dir and hold anything; this process has them open.
+func spilled(t *testing.T, dir string) (files []*os.File) {
+	t.Helper()
+	links, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		name, err := os.Readlink(link)
+		if err != nil || !strings.HasPrefix(name, dir+"/") {
+			continue
+		}
+		f, err := os.OpenFile(link, os.O_RDWR, 0)
+		if err != nil {
+			continue
+		}
+		if info, err := f.Stat(); err != nil || info.Size() == 0 {
+			f.Close()
+			continue
+		}
+		files = append(files, f)
+	}
+	return files
+}
+
+// groups is a job whose reducer sees every value of a key, in order.
+func groups() *job.Job {
+	return job.MapGroup(func(obj *mapper.Object, emit func(string, string)) error {
+		for w := range strings.FieldsSeq(string(obj.Data)) {
+			emit(w, obj.Key)
+		}
+		return nil
+	}, func(key string, values iter.Seq[string], emit func(string, string)) error {
+		h, n := uint64(14695981039346656037), 0
+		for v := range values {
+			for _, b := range []byte(v) {
+				h = (h ^ uint64(b)) * 1099511628211
+			}
+			n++
+		}
+		emit(key, fmt.Sprintf("%d %x", n, h))
+		return nil
+	})
+}
+
+// Bits that rot in what a mapper left on the disk are found, the object is mapped again, and nobody can tell from the output.
+func TestRottenRunIsMappedAgain(t *testing.T) {
+	for _, j := range []*job.Job{count(), groups()} {
+		var want []string
+		for _, rot := range []bool{false, true} {
+			dir := t.TempDir()
+			t.Setenv("TMPDIR", dir)
+			m := mails(t, 2000)
+			var rotten atomic.Int32
+			spec := &job.Spec{Inputs: []string{"mem:in/mails/"}, Output: "mem:out", Reducers: 2, Slots: 2}
+			res, err := local.Run(t.Context(), spec, &local.Options{
+				Schemes: store.Schemes{"mem": m.Opener()}, InProcess: j,
+				Committed: func(r job.AttemptReport) {
+					if !rot || r.Attempt.Task.IsReduce() || r.Attempt.Task != "m-00003" || r.Attempt.Try > 1 {
+						return
+					}
+					for _, f := range spilled(t, dir) {
+						b := make([]byte, 1)
+						if _, err := f.ReadAt(b, 100); err == nil {
+							b[0] ^= 0x10
+							if _, err := f.WriteAt(b, 100); err == nil {
+								rotten.Add(1)
+							}
+						}
+						f.Close()
+					}
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := lines(visible(t, m))
+			if want == nil {
+				want = got
+			}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("rot %t: the output is another", rot)
+			}
+			if rot && (rotten.Load() == 0 || res.Counters.Retries == 0) {
+				t.Errorf("%d runs were damaged, %d attempts tried again", rotten.Load(), res.Counters.Retries)
+			}
+			if res.Counters.Objects != 2000 {
+				t.Errorf("%d objects count, want 2000", res.Counters.Objects)
+			}
+		}
+	}
+}
+
+// Any budget gives the same output.
+func TestSameResultForAnyBudget(t *testing.T) {
+	for name, j := range map[string]*job.Job{"combined": count(), "grouped": groups()} {
+		var want []string
+		for _, budget := range []int64{0, 1, 600 << 10} {
+			m := mem.New()
+			for i := range 20 {
+				var b bytes.Buffer
+				for k := range 3000 {
+					fmt.Fprintf(&b, "w%d ", (i*7919+k*31)%9000)
+				}
+				if _, err := m.Bucket("in").Put(t.Context(), store.Key(fmt.Sprintf("mails/%03d", i)), b.Bytes()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := run(t.Context(), m, job.Spec{Output: "mem:out", Reducers: 3, Limits: job.Limits{Shuffle: budget}}, j, nil); err != nil {
+				t.Fatalf("%s, %d: %v", name, budget, err)
+			}
+			got := lines(visible(t, m))
+			if want == nil {
+				want = got
+			}
+			if len(got) != 9000 || fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%s: a budget of %d gives another output", name, budget)
+			}
+		}
+	}
+}
+
+// A full disk fails the job with its name, and leaves nothing.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		if errors.Is(err, unix.EPERM) {
+			t.Skip("only root can make a small disk")
+		}
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Errorf("something is still open there: %v", err)
+		}
+	}()
+	t.Setenv("TMPDIR", dir)
+	m := mails(t, 3000)
+	_, err := run(t.Context(), m, job.Spec{Output: "mem:out"}, groups(), nil)
+	if err == nil || !strings.Contains(err.Error(), "write run: ") || !strings.Contains(err.Error(), "no space left on device") {
+		t.Errorf("error is %v, want that of the disk", err)
+	}
+	if got := visible(t, m); len(got) != 0 {
+		t.Errorf("%d objects are visible", len(got))
+	}
+}
