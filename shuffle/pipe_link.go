@@ -53,6 +53,9 @@ const (
 	Gone  Kind = 3
 )
 
+// MaxPiece is the most that one frame carries, in bytes.
+const MaxPiece = pipePayload
+
 const (
 	pipePayload = 256 << 10
 	maxReason   = 4 << 10
