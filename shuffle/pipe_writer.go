@@ -36,7 +36,9 @@ type pipeWriter struct {
 	beat    *time.Timer
 	heard   time.Time
 
-	writing  sync.Mutex // held by whoever sends, and for what follows
+	sending sync.Mutex // held by whoever sends; taken before mu
+
+	writing  sync.Mutex // of what follows; held for a whole Write, Close or Abort; taken before sending
 	finished bool       // no more frames
 	total    total
 
@@ -142,8 +144,8 @@ func (w *pipeWriter) serve(link Link) error {
 // greet begins to use a link, with what the reader does not have of what was sent before.
 func (w *pipeWriter) greet(link Link, p progress) error {
 	if w.resumes() {
-		w.writing.Lock()
-		defer w.writing.Unlock()
+		w.sending.Lock()
+		defer w.sending.Unlock()
 		if p.frames < w.first {
 			return fmt.Errorf("%w: the reader wants frame %d again, and %d was the last that it had", ErrCorrupt, p.frames, w.first)
 		}
@@ -161,8 +163,10 @@ func (w *pipeWriter) greet(link Link, p progress) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.opened {
+		w.step = max(1, w.limit/4)
+	}
 	w.link, w.opened, w.silent, w.heard = link, true, false, time.Now()
-	w.step = max(1, (w.limit-min(w.limit, w.sent))/4)
 	if w.o.Silence > 0 {
 		w.beat = time.AfterFunc(w.o.Silence/3, func() { w.tick(link) })
 	}
@@ -207,9 +211,9 @@ func (w *pipeWriter) tick(link Link) {
 	switch {
 	case silent:
 		link.Close()
-	case w.writing.TryLock():
+	case w.sending.TryLock():
 		_ = link.Send(Beat, nil) // whoever receives hears of an error
-		w.writing.Unlock()
+		w.sending.Unlock()
 	}
 }
 
@@ -313,6 +317,8 @@ func (w *pipeWriter) room(n int) (int, error) {
 
 // send sends one frame, or keeps it for the next link. The caller holds w.writing.
 func (w *pipeWriter) send(kind Kind, payload []byte) error {
+	w.sending.Lock()
+	defer w.sending.Unlock()
 	w.mu.Lock()
 	link := w.link
 	if w.resumes() {

@@ -46,7 +46,7 @@ func (l *getLink) Send(kind shuffle.Kind, payload []byte) error {
 	if kind != shuffle.Hello {
 		return nil
 	}
-	late := time.AfterFunc(l.c.n.o.Silence, l.cancel)
+	late := time.AfterFunc(l.c.n.o.Patience, l.cancel)
 	defer late.Stop()
 	ticket := append(bytes.Clone(l.c.stamp), payload[:8]...) // pieces
 	var err error

@@ -31,7 +31,7 @@ func (c *caller) put(ctx context.Context) (shuffle.Link, error) {
 		l := &putLink{c: c, in: shuffle.ReaderFrames(), out: shuffle.WriterFrames()}
 		l.ctx, l.cancel = context.WithCancel(c.n.ctx)
 		// A call waits for the connection, but not for ever.
-		late := time.AfterFunc(c.n.o.Silence, l.cancel)
+		late := time.AfterFunc(c.n.o.Patience, l.cancel)
 		l.stream, err = client.DoPut(l.ctx, grpc.WaitForReady(true))
 		if err == nil {
 			err = l.stream.Send(&arrow.FlightData{AppMetadata: c.stamp,
