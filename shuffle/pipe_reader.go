@@ -217,7 +217,7 @@ func (r *pipeReader) acknowledge() {
 	r.consumed += uint64(r.held)
 	r.held = 0
 	limit := r.consumed + uint64(r.o.Window)
-	due := r.link != nil && r.err == nil && limit-r.told >= max(1, uint64(r.o.Window)/4)
+	due := r.link != nil && r.err == nil && limit-r.told >= max(1, uint64(r.o.Window)/2)
 	link, ack := r.link, progress{r.frames, limit}
 	if due {
 		r.told = limit

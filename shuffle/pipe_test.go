@@ -16,8 +16,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv("SHUFFLE_TEST_WRITER") != "" {
-		writeAndVanish()
+	if manner := os.Getenv("SHUFFLE_TEST_WRITER"); manner != "" {
+		if err := beWriter(manner); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -102,23 +106,22 @@ func TestUnixPipe(t *testing.T) {
 	shuffletest.TestPipe(t, shuffletest.Transport{Open: openUnix, Wire: wireUnix})
 }
 
-// writeAndVanish is another process that has the writing end and dies.
-func writeAndVanish() {
-	w, err := shuffle.NewUnixWriter(os.NewFile(3, "netpipe"))
-	if err == nil {
-		err = w.Open(context.Background())
+// beWriter is another process, which has the writing end.
+func beWriter(manner string) error {
+	if manner == "netpipe" || manner == "raw" {
+		return writeBlocks(manner)
 	}
-	if err == nil {
-		_, err = w.Write([]byte("from another process"))
-	}
-	if err == nil && os.Getenv("SHUFFLE_TEST_WRITER") == "close" {
-		err = w.Close()
-	}
+	w, err := shuffle.Schemes{"unix": shuffle.UnixScheme}.OpenWriter(context.Background(), "unix:3")
 	if err != nil {
-		os.Stderr.WriteString(err.Error() + "\n")
-		os.Exit(1)
+		return err
 	}
-	os.Exit(0)
+	if _, err := w.Write([]byte("from another process")); err != nil {
+		return err
+	}
+	if manner == "vanish" {
+		return nil
+	}
+	return w.Close()
 }
 
 func TestWriterInAnotherProcess(t *testing.T) {

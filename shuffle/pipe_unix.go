@@ -62,7 +62,7 @@ type unixLink struct {
 	rest    []byte // of a frame that a deadline cut
 
 	in       *Frames
-	buf      []byte // holds a frame of any length
+	buf      []byte // holds a frame of any length and the next header
 	from, to int    // what was read of it and not yet returned
 }
 
@@ -76,7 +76,7 @@ func UnixLink(f *os.File, in, out *Frames) (Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &unixLink{f: f, raw: raw, in: in, out: out, buf: make([]byte, in.framing.most())}, nil
+	return &unixLink{f: f, raw: raw, in: in, out: out, buf: make([]byte, in.framing.most()+frameHeader)}, nil
 }
 
 // pollable returns f's descriptor as a file whose reads and writes can be interrupted, and closes f.
@@ -162,11 +162,9 @@ func (l *unixLink) Receive() (Kind, []byte, error) {
 			l.from += need
 			return kind, have[frameHeader:need], err
 		}
-		if l.from == l.to || l.from+need > len(l.buf) {
-			l.to = copy(l.buf, have)
-			l.from = 0
-		}
-		n, err := l.f.Read(l.buf[l.to:])
+		// Not more than this frame and the next header: what is in the cache stays there, and nothing long has to be moved.
+		l.from, l.to = 0, copy(l.buf, have)
+		n, err := l.f.Read(l.buf[l.to : need+frameHeader])
 		l.to += n
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
