@@ -11,6 +11,7 @@
 //	internal/coordinator/plan   internal/coordinator/commit   job/jobfile
 //	internal/coordinator
 //	mapper/builtin
+//	shuffle/flight
 //	placement   shuffle   sandbox
 //	examples
 //	job
@@ -26,6 +27,7 @@
 // One third-party library is imported by one package, and its types stop there; sdkloop measures without Millrace:
 //
 //	github.com/alecthomas/kong               cmd/millrace
+//	github.com/apache/arrow                  shuffle/flight
 //	github.com/aws/aws-sdk-go-v2             store/s3 bench/sdkloop
 //	github.com/jotaen/kong-completion        cmd/millrace
 //	github.com/nats-io                       internal/cluster
@@ -33,4 +35,5 @@
 //	github.com/schollz/progressbar           cmd/millrace
 //	github.com/tetratelabs/wazero            sandbox
 //	go.yaml.in/yaml                          job/jobfile
+//	google.golang.org/grpc                   shuffle/flight
 package millrace

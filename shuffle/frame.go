@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 )
 
 // Frames are drawn in the package comment.
@@ -12,10 +13,8 @@ const (
 	formatVersion = 1
 	frameHeader   = 16
 
-	frameData  = 1
-	frameEnd   = 2
-	frameAbort = 3
-	frameHello = 4
+	frameData = 1
+	frameEnd  = 2
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -26,17 +25,51 @@ type framing struct {
 	limit [5]int // by kind, plus one; 0 means that there is none of this kind
 }
 
+// most returns the length of the longest frame, header included.
+func (f *framing) most() int { return frameHeader + slices.Max(f.limit[:]) - 1 }
+
 // sealFrame completes the header of a frame whose payload lies behind it.
 func (f *framing) sealFrame(frame []byte, kind byte, seq uint32) {
-	copy(frame, f.magic)
-	frame[2], frame[3] = formatVersion, kind
-	binary.LittleEndian.PutUint32(frame[4:], seq)
-	binary.LittleEndian.PutUint32(frame[8:], uint32(len(frame)-frameHeader))
-	binary.LittleEndian.PutUint32(frame[12:], frameSum(frame))
+	f.seal(frame[:frameHeader], kind, seq, frame[frameHeader:])
 }
 
-func frameSum(frame []byte) uint32 {
-	return crc32.Update(crc32.Checksum(frame[:12], castagnoli), castagnoli, frame[frameHeader:])
+// seal fills in the header of a frame, which may lie elsewhere than its payload.
+func (f *framing) seal(header []byte, kind byte, seq uint32, payload []byte) {
+	copy(header, f.magic)
+	header[2], header[3] = formatVersion, kind
+	binary.LittleEndian.PutUint32(header[4:], seq)
+	binary.LittleEndian.PutUint32(header[8:], uint32(len(payload)))
+	binary.LittleEndian.PutUint32(header[12:], sumOf(header, payload))
+}
+
+func sumOf(header, payload []byte) uint32 {
+	return crc32.Update(crc32.Checksum(header[:12], castagnoli), castagnoli, payload)
+}
+
+// check verifies what can be of a header alone and returns the length of the payload.
+func (f *framing) check(h []byte, seq uint32) (int, error) {
+	kind, n := h[3], binary.LittleEndian.Uint32(h[8:])
+	switch {
+	case string(h[:2]) != f.magic:
+		return 0, fmt.Errorf("%w: frame %d has no magic", ErrCorrupt, seq)
+	case h[2] != formatVersion:
+		return 0, fmt.Errorf("%w: frame %d has version %d, known is %d", ErrCorrupt, seq, h[2], formatVersion)
+	case int(kind) >= len(f.limit) || f.limit[kind] == 0:
+		return 0, fmt.Errorf("%w: frame %d is of unknown kind %d", ErrCorrupt, seq, kind)
+	case int64(n) >= int64(f.limit[kind]):
+		return 0, fmt.Errorf("%w: frame %d has a length of %d, more than %d", ErrCorrupt, seq, n, f.limit[kind]-1)
+	case binary.LittleEndian.Uint32(h[4:]) != seq:
+		return 0, fmt.Errorf("%w: frame %d came where %d is due", ErrCorrupt, binary.LittleEndian.Uint32(h[4:]), seq)
+	}
+	return int(n), nil
+}
+
+// verify checks the sum of a frame whose header was checked.
+func (f *framing) verify(header, payload []byte, seq uint32) error {
+	if sumOf(header, payload) != binary.LittleEndian.Uint32(header[12:]) {
+		return fmt.Errorf("%w: checksum mismatch in frame %d", ErrCorrupt, seq)
+	}
+	return nil
 }
 
 // A frameReader reads frames and verifies each before it shows any of it.
@@ -57,7 +90,7 @@ func (fr *frameReader) next() (kind byte, payload []byte, err error) {
 	if _, err := io.ReadFull(fr.r, h); err != nil {
 		return 0, nil, unexpected(err)
 	}
-	n, err := fr.check(h)
+	n, err := fr.framing.check(h, fr.seq)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -68,29 +101,11 @@ func (fr *frameReader) next() (kind byte, payload []byte, err error) {
 	if _, err := io.ReadFull(fr.r, frame[frameHeader:]); err != nil {
 		return 0, nil, unexpected(err)
 	}
-	if got, want := frameSum(frame), binary.LittleEndian.Uint32(frame[12:]); got != want {
-		return 0, nil, fmt.Errorf("%w: checksum mismatch in frame %d", ErrCorrupt, fr.seq)
+	if err := fr.framing.verify(h, frame[frameHeader:], fr.seq); err != nil {
+		return 0, nil, err
 	}
 	fr.seq++
 	return frame[3], frame[frameHeader:], nil
-}
-
-// check verifies what can be of a header alone and returns the length of the payload.
-func (fr *frameReader) check(h []byte) (int, error) {
-	kind, n := h[3], binary.LittleEndian.Uint32(h[8:])
-	switch {
-	case string(h[:2]) != fr.framing.magic:
-		return 0, fmt.Errorf("%w: frame %d has no magic", ErrCorrupt, fr.seq)
-	case h[2] != formatVersion:
-		return 0, fmt.Errorf("%w: frame %d has version %d, known is %d", ErrCorrupt, fr.seq, h[2], formatVersion)
-	case int(kind) >= len(fr.framing.limit) || fr.framing.limit[kind] == 0:
-		return 0, fmt.Errorf("%w: frame %d is of unknown kind %d", ErrCorrupt, fr.seq, kind)
-	case int64(n) >= int64(fr.framing.limit[kind]):
-		return 0, fmt.Errorf("%w: frame %d has a length of %d, more than %d", ErrCorrupt, fr.seq, n, fr.framing.limit[kind]-1)
-	case binary.LittleEndian.Uint32(h[4:]) != fr.seq:
-		return 0, fmt.Errorf("%w: frame %d came where %d is due", ErrCorrupt, binary.LittleEndian.Uint32(h[4:]), fr.seq)
-	}
-	return int(n), nil
 }
 
 func unexpected(err error) error {

@@ -2,11 +2,15 @@ package shuffle
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"syscall"
+	"time"
+
+	"github.com/zeebo/xxh3"
 )
 
 // A PipeWriter is the writing end of a netpipe: a one-way byte stream with the semantics of a named pipe.
@@ -17,8 +21,10 @@ type PipeWriter interface {
 	// waits returns its cause, and the stream is aborted with it.
 	Open(ctx context.Context) error
 
-	// Write waits while the pipe is full. The error is syscall.EPIPE (asked with errors.Is) when the reader has closed its end,
-	// and os.ErrClosed after Close. After an error all further calls fail with it. A Write of no bytes only asks for the error.
+	// Write waits while the pipe is full. What one Write writes is a batch: where a reader has several writers, nothing of
+	// another comes in between. The error is syscall.EPIPE (asked with errors.Is) when the reader has closed its end or is lost,
+	// ErrStale when it refuses this attempt, and os.ErrClosed after Close. After an error all further calls fail with it. A Write of
+	// no bytes only asks for the error.
 	Write(p []byte) (int, error)
 
 	// Close ends the stream: the reader gets io.EOF after all bytes. It waits for a Write in flight and, in a full pipe, for the
@@ -38,23 +44,44 @@ type PipeReader interface {
 	// Read returns its cause and the writer gets EPIPE.
 	Open(ctx context.Context) error
 
-	// Read waits for data. The error is io.EOF only when the writer has closed its end and every byte was verified and read;
-	// io.ErrUnexpectedEOF when the writer vanished, ErrAborted with the reason when it gave up, ErrCorrupt when bytes
-	// changed on their way, os.ErrClosed after Close. An error stays.
+	// Read waits for data. The error is io.EOF only when the writer (the last, if there are several) has closed its end and
+	// every byte was verified and read; io.ErrUnexpectedEOF when the writer vanished, ErrAborted with the reason when it gave
+	// up, ErrCorrupt when bytes changed on their way, os.ErrClosed after Close. An error stays.
 	Read(p []byte) (int, error)
 
 	// Close lets go of the stream: if it has not ended, the writer gets EPIPE.
 	Close() error
 }
 
-const (
-	pipePayload = 256 << 10
-	maxReason   = 4 << 10
-	pipeEndSize = 24
-)
+// PipeOptions say how an end of a netpipe treats its link. Nil and the zero value of a field mean the default.
+type PipeOptions struct {
+	// Window bounds the bytes that a reader lets be under way to it; 0 means 1 MiB. It is what each of its writers may have in memory.
+	Window int
 
-var pipeFrames = &framing{magic: "MP", limit: [5]int{
-	frameData: pipePayload + 1, frameEnd: pipeEndSize + 1, frameAbort: maxReason + 1, frameHello: 1}}
+	// Silence is how long the other end may say nothing before its link counts as broken; an end with nothing to
+	// send says so three times as often. Both ends have the same. 0 means for ever: a local peer that is stopped may go on later.
+	Silence time.Duration
+
+	// Redial makes another link to the same end, or the first one if an end was made without. It tries for as long as it is worth it:
+	// its error ends the netpipe. It returns when ctx is done. Without it, a netpipe ends with its only link.
+	Redial func(ctx context.Context) (Link, error)
+
+	// Over, if not nil, is called once when an end with a Redial needs no more links.
+	Over func()
+}
+
+const defaultPipe = 1 << 20
+
+func (o *PipeOptions) orDefault() PipeOptions {
+	var d PipeOptions
+	if o != nil {
+		d = *o
+	}
+	if d.Window <= 0 {
+		d.Window = defaultPipe
+	}
+	return d
+}
 
 var (
 	errNotOpen  = fmt.Errorf("netpipe is not open: %w", os.ErrInvalid)
@@ -62,6 +89,28 @@ var (
 	errVanished = fmt.Errorf("netpipe writer vanished: %w", io.ErrUnexpectedEOF)
 	errClosed   = fmt.Errorf("netpipe: %w", os.ErrClosed)
 )
+
+// A total is what END says of a stream.
+type total struct {
+	bytes, batches uint64
+	digest         *xxh3.Hasher
+}
+
+func newTotal() total { return total{digest: xxh3.New()} }
+
+func (t *total) add(kind Kind, payload []byte) {
+	t.bytes += uint64(len(payload))
+	t.digest.Write(payload)
+	if kind == Data {
+		t.batches++
+	}
+}
+
+func (t *total) end() []byte {
+	b := binary.LittleEndian.AppendUint64(nil, t.bytes)
+	b = binary.LittleEndian.AppendUint64(b, t.digest.Sum64())
+	return binary.LittleEndian.AppendUint64(b, t.batches)
+}
 
 // An abortion is the error of both ends after an Abort.
 type abortion struct{ reason string }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"testing"
@@ -15,57 +16,112 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv("SHUFFLE_TEST_WRITER") != "" {
-		writeAndVanish()
+	if manner := os.Getenv("SHUFFLE_TEST_WRITER"); manner != "" {
+		if err := beWriter(manner); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
 }
 
-func openMem(testing.TB) (shuffle.PipeWriter, shuffle.PipeReader) { return shuffle.NewMemPipe(0) }
+func openMem(_ testing.TB, writers int) ([]shuffle.PipeWriter, shuffle.PipeReader) {
+	return memPipe(writers, 0)
+}
 
-func openUnix(t testing.TB) (shuffle.PipeWriter, shuffle.PipeReader) {
-	wf, rf, err := shuffle.SocketPair()
-	if err != nil {
-		t.Fatal(err)
+// memPipe opens the descriptors of a Mem.
+func memPipe(writers, window int) (w []shuffle.PipeWriter, r shuffle.PipeReader) {
+	var m shuffle.Mem
+	wd, rd := m.Make(writers, window)
+	for _, d := range wd {
+		end, _ := m.Scheme().Writer(d)
+		w = append(w, end)
 	}
-	w, err := shuffle.NewUnixWriter(wf)
-	if err != nil {
-		t.Fatal(err)
+	r, _ = m.Scheme().Reader(rd)
+	return w, r
+}
+
+func openUnix(t testing.TB, writers int) ([]shuffle.PipeWriter, shuffle.PipeReader) {
+	var w []shuffle.PipeWriter
+	var sockets []*os.File
+	for range writers {
+		wf, rf, err := shuffle.SocketPair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		end, err := shuffle.NewUnixWriter(wf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, sockets = append(w, end), append(sockets, rf)
 	}
-	r, err := shuffle.NewUnixReader(rf)
+	r, err := shuffle.NewUnixReader(sockets...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return w, r
 }
 
-func TestMemPipe(t *testing.T) { shuffletest.TestPipe(t, openMem) }
+// wireUnix returns a netpipe of two socket pairs with a line between them.
+func wireUnix(t testing.TB, l *shuffletest.Line, hurry shuffletest.Timing) (shuffle.PipeWriter, shuffle.PipeReader) {
+	o := &shuffle.PipeOptions{Silence: hurry.Silence}
+	w, near := halfUnix(t, shuffle.ReaderFrames(), shuffle.WriterFrames())
+	r, far := halfUnix(t, shuffle.WriterFrames(), shuffle.ReaderFrames())
+	l.Connect(near, far)
+	return shuffle.NewPipeWriter(w, o), shuffle.NewPipeReader(r, o)
+}
+
+func halfUnix(t testing.TB, in, out *shuffle.Frames) (shuffle.Link, net.Conn) {
+	ours, theirs, err := shuffle.SocketPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.FileConn(theirs)
+	theirs.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := shuffle.UnixLink(ours, in, out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, c
+}
+
+func TestMemPipe(t *testing.T) {
+	t.Parallel()
+	shuffletest.TestPipe(t, shuffletest.Transport{Open: openMem})
+}
+
 func TestTinyPipe(t *testing.T) {
-	shuffletest.TestPipe(t, func(testing.TB) (shuffle.PipeWriter, shuffle.PipeReader) { return shuffle.NewMemPipe(1001) })
+	t.Parallel()
+	shuffletest.TestPipe(t, shuffletest.Transport{Open: func(_ testing.TB, writers int) ([]shuffle.PipeWriter, shuffle.PipeReader) {
+		return memPipe(writers, 1001)
+	}})
 }
 
 func TestUnixPipe(t *testing.T) {
 	t.Parallel()
-	shuffletest.TestPipe(t, openUnix)
+	shuffletest.TestPipe(t, shuffletest.Transport{Open: openUnix, Wire: wireUnix})
 }
 
-// writeAndVanish is another process that has the writing end and dies.
-func writeAndVanish() {
-	w, err := shuffle.NewUnixWriter(os.NewFile(3, "netpipe"))
-	if err == nil {
-		err = w.Open(context.Background())
+// beWriter is another process, which has the writing end.
+func beWriter(manner string) error {
+	if manner == "netpipe" || manner == "raw" {
+		return writeBlocks(manner)
 	}
-	if err == nil {
-		_, err = w.Write([]byte("from another process"))
-	}
-	if err == nil && os.Getenv("SHUFFLE_TEST_WRITER") == "close" {
-		err = w.Close()
-	}
+	w, err := shuffle.Schemes{"unix": shuffle.UnixScheme}.OpenWriter(context.Background(), "unix:3")
 	if err != nil {
-		os.Stderr.WriteString(err.Error() + "\n")
-		os.Exit(1)
+		return err
 	}
-	os.Exit(0)
+	if _, err := w.Write([]byte("from another process")); err != nil {
+		return err
+	}
+	if manner == "vanish" {
+		return nil
+	}
+	return w.Close()
 }
 
 func TestWriterInAnotherProcess(t *testing.T) {
@@ -101,38 +157,3 @@ func TestWriterInAnotherProcess(t *testing.T) {
 		})
 	}
 }
-
-func BenchmarkNetpipe(b *testing.B) {
-	for name, open := range map[string]shuffletest.Opener{"mem": openMem, "unix": openUnix} {
-		b.Run(name, func(b *testing.B) {
-			w, r := open(b)
-			done := make(chan error, 1)
-			go func() {
-				err := r.Open(context.Background())
-				if err == nil {
-					_, err = io.CopyBuffer(onlyWriter{io.Discard}, onlyReader{r}, make([]byte, 64<<10))
-				}
-				done <- err
-			}()
-			if err := w.Open(context.Background()); err != nil {
-				b.Fatal(err)
-			}
-			block := make([]byte, 256<<10)
-			b.SetBytes(int64(len(block)))
-			b.ResetTimer()
-			for range b.N {
-				if _, err := w.Write(block); err != nil {
-					b.Fatal(err)
-				}
-			}
-			w.Close()
-			if err := <-done; err != nil {
-				b.Fatal(err)
-			}
-			r.Close()
-		})
-	}
-}
-
-type onlyWriter struct{ io.Writer }
-type onlyReader struct{ io.Reader }

@@ -18,9 +18,7 @@ func recorded(t testing.TB, how func(w PipeWriter) error) []byte {
 		t.Fatal(err)
 	}
 	defer rf.Close()
-	hello := make([]byte, frameHeader)
-	pipeFrames.sealFrame(hello, frameHello, 0)
-	if _, err := rf.Write(hello); err != nil {
+	if _, err := rf.Write(helloFrame()); err != nil {
 		t.Fatal(err)
 	}
 	w, err := NewUnixWriter(wf)
@@ -34,6 +32,13 @@ func recorded(t testing.TB, how func(w PipeWriter) error) []byte {
 		t.Fatal(err)
 	}
 	return data
+}
+
+// helloFrame is what a reader says first.
+func helloFrame() []byte {
+	hello := progress{0, 1 << 20}.append(make([]byte, frameHeader))
+	readerFrames.sealFrame(hello, byte(Hello), 0)
+	return hello
 }
 
 // replay returns what a reader makes of bytes that a peer sends before it goes.
@@ -50,7 +55,7 @@ func replay(t testing.TB, data []byte) ([]byte, error) {
 	if err := r.Open(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.ReadFull(wf, make([]byte, frameHeader)); err != nil {
+	if _, err := io.ReadFull(wf, make([]byte, frameHeader+ackSize)); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
@@ -106,11 +111,9 @@ func TestCutStreamsAreFound(t *testing.T) {
 
 func TestPipeFramesOutOfPlace(t *testing.T) {
 	fs := frames(recorded(t, hi))
-	hello := make([]byte, frameHeader)
-	pipeFrames.sealFrame(hello, frameHello, 0)
 	resealed := func(frame []byte, seq uint32) []byte {
 		f := bytes.Clone(frame)
-		pipeFrames.sealFrame(f, f[3], seq)
+		writerFrames.sealFrame(f, f[3], seq)
 		return f
 	}
 	for name, bad := range map[string][][]byte{
@@ -118,7 +121,7 @@ func TestPipeFramesOutOfPlace(t *testing.T) {
 		"duplicate":        {fs[0], fs[0], fs[1], fs[2]},
 		"missing":          {fs[0], fs[2]},
 		"an end too early": {fs[0], resealed(fs[2], 1)},
-		"a hello":          {hello, fs[0]},
+		"a hello":          {helloFrame(), fs[0]},
 		"other data":       {fs[1], fs[1]},
 		"a resealed swap":  {resealed(fs[1], 0), resealed(fs[0], 1), fs[2]},
 	} {
@@ -170,13 +173,14 @@ func TestAbortInterruptsClose(t *testing.T) {
 	if err := w.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	full := w.(*unixWriter)
-	full.frame = nil
+	full := w.(*pipeWriter)
 	for { // until a frame does not fit whole any more
 		full.writing.Lock()
-		full.f.SetWriteDeadline(soonest())
-		err := full.send(frameData, make([]byte, 10))
-		full.f.SetWriteDeadline(never())
+		full.link.SetSendDeadline(soonest())
+		piece := make([]byte, 10)
+		err := full.send(Data, piece)
+		full.total.add(Data, piece)
+		full.link.SetSendDeadline(never())
 		full.writing.Unlock()
 		if err != nil {
 			break

@@ -41,23 +41,37 @@
 //
 // # Netpipes
 //
-// A netpipe between processes carries frames:
+// A netpipe carries frames, with the magic "MP" from the writer to the reader and "MR" back. Each frame crosses a link: a socket, or a
+// stream of messages. seq counts the frames that go one way over one link.
 //
-//	frame = "MP" version:u8 kind:u8 seq:u32 length:u32 crc:u32 payload[length]
-//
-//	writer to reader: DATA* (END | ABORT)
-//	reader to writer: HELLO
+//	frame = magic version:u8 kind:u8 seq:u32 length:u32 crc:u32 payload[length]
 //
 //	version  1
-//	kind     1 DATA, 2 END, 3 ABORT, 4 HELLO
-//	seq      0, 1, 2, … in one direction
-//	length   of the payload: at most 256 KiB for DATA, 24 for END, 4 KiB for ABORT, 0 for HELLO
+//	length   of the payload
 //	crc      CRC-32C of the 12 bytes before it and the payload
-//	END      bytes:u64 digest:u64 frames:u64, of all DATA payloads; digest is XXH3-64
-//	ABORT    the reason, as text
 //
-// The reader says HELLO when it opens its end; until then the writer waits. A stream that stops without END or ABORT
-// is an unexpected end, never an end.
+//	writer to reader: (PART* DATA)* (END | ABORT)
+//	reader to writer: HELLO ACK* GONE?
+//	both ways:        BEAT, anywhere but before HELLO
+//
+//	magic  kind     payload
+//	MP     0 BEAT   none
+//	MP     1 DATA   1 byte to 256 KiB, the last piece of a batch
+//	MP     2 END    bytes:u64 digest:u64 batches:u64, of the whole stream; digest is the XXH3-64 of all pieces
+//	MP     3 ABORT  the reason, at most 4 KiB of text
+//	MP     4 PART   1 byte to 256 KiB, another piece of a batch
+//	MR     0 BEAT   none
+//	MR     1 HELLO  pieces:u64 limit:u64
+//	MR     2 ACK    pieces:u64 limit:u64
+//	MR     3 GONE   none
+//
+// The reader says HELLO when it opens its end; until then the writer waits. pieces is how many DATA and PART it has, limit how many
+// bytes of them the writer may send, counted from the start of the stream: what was read and a window. An ACK moves both on.
+// An end that has nothing to say sends BEAT; one that hears nothing for long enough takes the link for broken.
+//
+// A stream that stops without END or ABORT is an unexpected end, never an end. But where an end can make another link, it does: the
+// writer keeps what the reader has not acknowledged, the reader says on the new link how many pieces it has, and the writer sends the rest. GONE says that
+// the reader will not come again: it has the end, or wants no more.
 package shuffle
 
 import (
@@ -75,6 +89,8 @@ var (
 	ErrSpace = errors.New("spill limit")
 	// ErrAborted says that the writing end of a netpipe gave up; the text has its reason.
 	ErrAborted = errors.New("aborted")
+	// ErrStale says that one end of a netpipe is of another attempt, incarnation or epoch than the other end wants.
+	ErrStale = errors.New("stale")
 	// ErrTooLarge says that one record is larger than MaxRecord.
 	ErrTooLarge = errors.New("record too large")
 )
