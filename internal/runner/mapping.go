@@ -88,6 +88,7 @@ func (s *server) mapObject(ctx context.Context, p *Piece, data []byte, body *pie
 	}
 	st := s.mem.Status()
 	s.stage.reset()
+	s.stage.input = int(p.Input)
 	st.Current.Store(uint64(p.Index) + 1)
 	st.Started.Add(1)
 	use, err := s.program.mapObject(ctx, obj, &s.stage)

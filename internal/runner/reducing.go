@@ -22,9 +22,9 @@ func newReducing(d guest.Description) (reducing, error) {
 	if d.Stock == "" {
 		return reducing{desc: d}, nil
 	}
-	n, ok := reducer.Lookup(d.Stock)
-	if !ok {
-		return reducing{}, fmt.Errorf("no stock reducer %q", d.Stock)
+	n, err := reducer.Lookup(d.Stock)
+	if err != nil {
+		return reducing{}, err
 	}
 	return reducing{d, n}, nil
 }
@@ -45,6 +45,12 @@ func (r *reducing) reduce(_ context.Context, m *shuffle.Merger, emit func(key, r
 	}
 	var buf []byte
 	for key, values := range m.Groups() {
+		if r.native.Group != nil {
+			if err := r.native.Group(values, func(result []byte) error { return emit(key, result) }); err != nil {
+				return usage{}, fmt.Errorf("key %q: %w", clip(string(key)), err)
+			}
+			continue
+		}
 		for acc := range values {
 			result, err := r.native.Reduce(buf[:0], acc)
 			if err != nil {

@@ -16,6 +16,7 @@ type stage struct {
 	types   guest.Description
 	format  job.Format
 	textual bool // records are output, not shuffled
+	input   int  // which of the job's inputs the object is of
 
 	arena   []byte // records: key length u32, value length u32, key, value
 	records int64
