@@ -18,7 +18,7 @@ type Spec struct {
 	Program  Program           `json:"program"`
 	Params   map[string]string `json:"params,omitempty"`
 	Reducers int               `json:"reducers,omitempty"` // partitions; 0: 1 if the program reduces, else a map-only job
-	Reducer  string            `json:"reducer,omitempty"`  // stock reducer for a command, as reducer.LookupText has it: sum, count, min, max, mean, identity, sum:float64, …
+	Reducer  string            `json:"reducer,omitempty"`  // stock reducer of what a program prints, as reducer.LookupText has it: sum, sum:float64, top-k(10), …
 	Format   Format            `json:"format,omitempty"`
 
 	// Deterministic says what is done to find out whether the program is.

@@ -30,7 +30,7 @@ func Concat(sep string) Reducer[string, string, string] {
 
 func concatName(sep string) (string, error) {
 	if len(sep) > 100 {
-		return "", errors.New("reducer concat: a separator of more than 100 bytes")
+		return "", errors.New("concat: a separator of more than 100 bytes")
 	}
 	return stockName("concat", nil, strconv.QuoteToASCII(sep)), nil
 }

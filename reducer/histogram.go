@@ -10,7 +10,7 @@ import (
 // maxBounds is how many bounds a histogram may have.
 const maxBounds = 64
 
-var errBounds = errors.New("reducer histogram: its bounds are not in ascending order")
+var errBounds = errors.New("histogram: its bounds are not in ascending order")
 
 // Histogram counts values between bounds, which ascend and are at most 64: its result is a JSON list of one number more than there are
 // bounds, of the values below the first bound, of those from each bound to below the next, and of those from the last bound on. A NaN is an
@@ -28,7 +28,7 @@ type histogram struct{ bounds []float64 }
 
 func newHistogram(bounds []float64) (*histogram, error) {
 	if len(bounds) == 0 || len(bounds) > maxBounds {
-		return nil, errors.New("reducer histogram: want 1 to " + strconv.Itoa(maxBounds) + " bounds")
+		return nil, errors.New("histogram: want 1 to " + strconv.Itoa(maxBounds) + " bounds")
 	}
 	for i, b := range bounds {
 		if b != b || i > 0 && b <= bounds[i-1] {

@@ -166,5 +166,5 @@ func (n *name) joinKind() (JoinKind, error) {
 			return k, nil
 		}
 	}
-	return "", errors.New("reducer join: want join(inner), join(left) or join(outer)")
+	return "", errors.New("join: want join(inner), join(left) or join(outer)")
 }

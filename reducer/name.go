@@ -24,7 +24,7 @@ const maxName = 900
 
 func parseName(s string) (name, error) {
 	if len(s) > maxName {
-		return name{}, errors.New("reducer: a name of more than " + strconv.Itoa(maxName) + " bytes")
+		return name{}, errors.New("a name of more than " + strconv.Itoa(maxName) + " bytes")
 	}
 	head, rest, called := strings.Cut(s, "(")
 	kinds := strings.Split(head, ":")
@@ -32,7 +32,7 @@ func parseName(s string) (name, error) {
 	if !called {
 		return n, nil
 	}
-	malformed := errors.New("reducer " + strconv.Quote(s) + ": its arguments are not like (a, b)")
+	malformed := errors.New(strconv.Quote(s) + ": its arguments are not like (a, b)")
 	for {
 		rest = strings.TrimLeft(rest, " ")
 		arg, quoted := rest, false
@@ -75,7 +75,7 @@ func stockName(op string, kinds []string, args ...string) string {
 // ordered is how many of them must have an order that their encodings keep.
 func (n *name) typed(ordered int, standard ...string) ([]guest.Type, error) {
 	if len(n.kinds) > len(standard) {
-		return nil, errors.New("reducer " + n.op + ": " + strconv.Quote(strings.Join(n.kinds, ":")) + " are more types than it has")
+		return nil, errors.New(n.op + ": " + strconv.Quote(strings.Join(n.kinds, ":")) + " are more types than it has")
 	}
 	types := make([]guest.Type, len(standard))
 	for i, kind := range standard {
@@ -84,10 +84,10 @@ func (n *name) typed(ordered int, standard ...string) ([]guest.Type, error) {
 		}
 		t, ok := typeOf(kind)
 		if !ok {
-			return nil, errors.New("reducer " + n.op + ": no type of values is named " + strconv.Quote(kind))
+			return nil, errors.New(n.op + ": no type of values is named " + strconv.Quote(kind))
 		}
 		if i < ordered && !isOrdered(t) {
-			return nil, errors.New("reducer " + n.op + ": values of type " + kind + " have no order")
+			return nil, errors.New(n.op + ": values of type " + kind + " have no order")
 		}
 		types[i] = t
 	}
@@ -97,7 +97,7 @@ func (n *name) typed(ordered int, standard ...string) ([]guest.Type, error) {
 // none returns an error if the name has arguments.
 func (n *name) none() error {
 	if len(n.args) > 0 {
-		return errors.New("reducer " + n.op + ": it takes no arguments")
+		return errors.New(n.op + ": it takes no arguments")
 	}
 	return nil
 }
@@ -105,14 +105,14 @@ func (n *name) none() error {
 // floats returns the arguments as numbers, between least and most of them, no NaN.
 func (n *name) floats(least, most int) ([]float64, error) {
 	if len(n.args) < least || len(n.args) > most {
-		return nil, errors.New("reducer " + n.op + ": " + strconv.Itoa(len(n.args)) + " arguments, not " + strconv.Itoa(least) +
+		return nil, errors.New(n.op + ": " + strconv.Itoa(len(n.args)) + " arguments, not " + strconv.Itoa(least) +
 			" to " + strconv.Itoa(most))
 	}
 	fs := make([]float64, len(n.args))
 	for i, a := range n.args {
 		f, err := strconv.ParseFloat(a, 64)
 		if err != nil || f != f {
-			return nil, errors.New("reducer " + n.op + ": " + strconv.Quote(a) + " is not a number")
+			return nil, errors.New(n.op + ": " + strconv.Quote(a) + " is not a number")
 		}
 		fs[i] = f + 0 // no negative zero
 	}
@@ -126,7 +126,7 @@ func (n *name) count(most int) (int, error) {
 			return k, nil
 		}
 	}
-	return 0, errors.New("reducer " + n.op + ": want a number from 1 to " + strconv.Itoa(most) + ", as in " + n.op + "(10)")
+	return 0, errors.New(n.op + ": want a number from 1 to " + strconv.Itoa(most) + ", as in " + n.op + "(10)")
 }
 
 func formatFloats(fs []float64) []string {

@@ -97,9 +97,9 @@ func Lookup(stock string) (*Native, error) {
 		return r, nil
 	case n.op == "count", n.op == "mean":
 	default:
-		return nil, errors.New("reducer " + strconv.Quote(n.op) + " is none of " + Operations)
+		return nil, errors.New(strconv.Quote(n.op) + " is none of " + Operations)
 	}
-	return nil, errors.New("reducer " + n.op + ": it has none for values of type " + strconv.Quote(kind))
+	return nil, errors.New(n.op + ": it has none for values of type " + strconv.Quote(kind))
 }
 
 // Operations are the operations of stock reducers, for people.
@@ -119,7 +119,7 @@ func LookupText(text string) (*Native, error) {
 	case n.op == "identity" && len(n.kinds) == 0:
 		n.kinds = []string{"string"}
 	case (n.op == "first" || n.op == "last") && len(n.kinds) == 0:
-		return nil, errors.New("reducer " + n.op + ": say of what type the field is that it sorts by, as in " + n.op + ":string or " + n.op + ":int64")
+		return nil, errors.New(n.op + ": say of what type the field is that it sorts by, as in " + n.op + ":string or " + n.op + ":int64")
 	default:
 		return Lookup(text)
 	}

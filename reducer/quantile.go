@@ -60,11 +60,11 @@ const (
 
 func newSketch(qs []float64, only bool) (*sketch, error) {
 	if len(qs) == 0 || len(qs) > maxQuantiles || only && len(qs) != 1 {
-		return nil, errors.New("reducer quantiles: want 1 to " + strconv.Itoa(maxQuantiles) + " quantiles")
+		return nil, errors.New("quantiles: want 1 to " + strconv.Itoa(maxQuantiles) + " quantiles")
 	}
 	for _, q := range qs {
 		if !(q >= 0 && q <= 1) {
-			return nil, errors.New("reducer quantiles: " + strconv.FormatFloat(q, 'g', -1, 64) + " is not between 0 and 1")
+			return nil, errors.New("quantiles: " + strconv.FormatFloat(q, 'g', -1, 64) + " is not between 0 and 1")
 		}
 	}
 	return &sketch{slices.Clone(qs), only}, nil

@@ -66,7 +66,7 @@ type jobFlags struct {
 
 	Engine    job.Engine        `group:"program" placeholder:"wasm|native" help:"How a Go package is built and run (default wasm)."`
 	Param     map[string]string `group:"program" short:"p" mapsep:"none" placeholder:"NAME=VALUE" help:"A parameter of the program; may be repeated."`
-	Reducer   string            `group:"program" placeholder:"NAME" help:"Stock reducer for a program that has none: sum, sum:float64, count, min, max, mean, identity."`
+	Reducer   string            `group:"program" placeholder:"NAME" help:"Stock reducer of the lines that a program prints: ${reducers}. Some take arguments, as in top-k(10)."`
 	Isolation job.Isolation     `group:"program" placeholder:"object|split" help:"Whether each object has a fresh instance of the program or the objects of a split share one (default object)."`
 	OKExit    []int             `group:"program" name:"ok-exit" placeholder:"CODE" help:"Exit codes of a command that mean success (default 0)."`
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/reducer"
 )
 
 const full = `
@@ -167,7 +168,9 @@ func TestParseErrors(t *testing.T) {
 		{"format", "format: csv", `job.yaml:1:9: format: "csv" is none of text, jsonl`},
 		{"no determinism", "deterministic: never", `job.yaml:1:16: deterministic: "never" is none of check`},
 		{"isolation", "isolation: thread", `job.yaml:1:12: isolation: "thread" is none of object, split`},
-		{"reducer", "reducer: avg", `job.yaml:1:10: reducer: "avg" is none of sum, sum:float64, count, min, max, mean, identity`},
+		{"reducer", "reducer: avg", `job.yaml:1:10: reducer: "avg" is none of ` + reducer.Operations},
+		{"argument of a reducer", "reducer: top-k(0)", `job.yaml:1:10: reducer: top-k: want a number from 1 to 1000, as in top-k(10)`},
+		{"one input to join", "inputs: [./a]\nreducer: join(left)", `job.yaml:2:10: reducer: join(left) wants 2 inputs, not 1`},
 		{"digest", "program: {digest: abc}", "job.yaml:1:19: program.digest: not a SHA-256 in lower case hexadecimal"},
 		{"path of a builtin", "program: {engine: builtin, path: x}", "job.yaml:1:34: program.path: a builtin has none"},
 		{"parameter", `params: {"a=b": x}`, `job.yaml:1:9: params: "a=b" is not a name of a parameter`},

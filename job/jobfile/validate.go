@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/reducer"
 	"github.com/millrace/millrace/store"
 )
 
@@ -49,6 +50,7 @@ func check(s *job.Spec) error {
 		func() error { return checkCounts(s) },
 		func() error { return checkWords(s) },
 		func() error { return checkProgram(s) },
+		func() error { return checkReducer(s) },
 		func() error { return checkStore(&s.Store) },
 		func() error { return checkGlobs("include", s.Include) },
 		func() error { return checkGlobs("exclude", s.Exclude) },
@@ -111,7 +113,6 @@ func checkWords(s *job.Spec) error {
 		{"format", string(s.Format), []string{string(job.Text), string(job.JSONL)}},
 		{"deterministic", string(s.Deterministic), []string{string(job.Check)}},
 		{"isolation", string(s.Isolation), []string{string(job.IsolateObject), string(job.IsolateSplit)}},
-		{"reducer", s.Reducer, []string{"sum", "sum:float64", "count", "min", "max", "mean", "identity"}},
 		{"program.engine", string(s.Program.Engine), []string{string(job.Builtin), string(job.Wasm), string(job.Native)}},
 	} {
 		if w.got != "" && !slices.Contains(w.known, w.got) {
@@ -139,6 +140,20 @@ func checkProgram(s *job.Spec) error {
 	}
 	if p.Digest != "" && (len(p.Digest) != 64 || strings.Trim(p.Digest, "0123456789abcdef") != "") {
 		return wrong("program.digest", "not a SHA-256 in lower case hexadecimal")
+	}
+	return nil
+}
+
+func checkReducer(s *job.Spec) error {
+	if s.Reducer == "" {
+		return nil
+	}
+	n, err := reducer.LookupText(s.Reducer)
+	if err != nil {
+		return &FieldError{"reducer", err}
+	}
+	if n.Inputs > 0 && len(s.Inputs) > 0 && len(s.Inputs) < n.Inputs {
+		return wrong("reducer", "%s wants %d inputs, not %d", s.Reducer, n.Inputs, len(s.Inputs))
 	}
 	return nil
 }

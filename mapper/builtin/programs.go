@@ -1,7 +1,7 @@
 package builtin
 
 // All returns the builtin programs, ordered by name.
-func All() []*Program { return []*Program{grep(), words()} }
+func All() []*Program { return []*Program{grep(), words(), fields()} }
 
 // Lookup returns the builtin program of that name.
 func Lookup(name string) (*Program, bool) {
