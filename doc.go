@@ -11,7 +11,7 @@
 //	internal/coordinator/plan   internal/coordinator/commit   job/jobfile
 //	internal/coordinator
 //	mapper/builtin
-//	placement   shuffle   sandbox
+//	placement   shuffle   sandbox   internal/format
 //	examples
 //	job
 //	mapper   reducer
@@ -26,7 +26,7 @@
 // One third-party library is imported by one package, and its types stop there; sdkloop measures without Millrace:
 //
 //	github.com/alecthomas/kong               cmd/millrace
-//	github.com/apache/arrow                  shuffle
+//	github.com/apache/arrow                  shuffle internal/format
 //	github.com/aws/aws-sdk-go-v2             store/s3 bench/sdkloop
 //	github.com/jotaen/kong-completion        cmd/millrace
 //	github.com/nats-io                       internal/cluster

@@ -13,6 +13,7 @@ type Manifest struct {
 	Params   map[string]string `json:"params,omitempty"`
 	Reducers int               `json:"reducers"` // partitions; 0 for a map-only job
 	Format   Format            `json:"format"`
+	Compress Compression       `json:"compress,omitempty"`
 	Took     time.Duration     `json:"job_ns"` // from the start of the job to its decision
 	Parts    []Part            `json:"parts"`
 	Failed   []Part            `json:"failed,omitempty"` // _failed/part-*.jsonl: a FailedObject a line

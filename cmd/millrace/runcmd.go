@@ -60,9 +60,10 @@ type jobFlags struct {
 	Input   []string `group:"input" short:"i" sep:"none" placeholder:"URI" help:"Where to read; may be repeated."`
 	inputFlags
 
-	Output   string     `group:"output" short:"o" placeholder:"URI" help:"Where to write; - or nothing prints."`
-	Reducers int        `group:"output" short:"r" placeholder:"N" help:"Partitions of the result, a part each (default 1)."`
-	Format   job.Format `group:"output" placeholder:"text|jsonl" help:"How records are written (default text: key TAB value)."`
+	Output   string          `group:"output" short:"o" placeholder:"URI" help:"Where to write; - or nothing prints."`
+	Reducers int             `group:"output" short:"r" placeholder:"N" help:"Partitions of the result, a part each (default 1)."`
+	Format   job.Format      `group:"output" placeholder:"text|jsonl|arrow|parquet" help:"How records are written (default text: key TAB value)."`
+	Compress job.Compression `group:"output" placeholder:"gzip|zstd" help:"Compress the parts of text and jsonl."`
 
 	Engine    job.Engine        `group:"program" placeholder:"wasm|native" help:"How a Go package is built and run (default wasm)."`
 	Param     map[string]string `group:"program" short:"p" mapsep:"none" placeholder:"NAME=VALUE" help:"A parameter of the program; may be repeated."`
@@ -120,6 +121,7 @@ func (f *jobFlags) apply(spec *job.Spec) error {
 	override(&spec.Reducers, f.Reducers)
 	override(&spec.Reducer, f.Reducer)
 	override(&spec.Format, f.Format)
+	override(&spec.Compress, f.Compress)
 	override(&spec.Deterministic, f.Deterministic)
 	override(&spec.Slots, f.Slots)
 	override(&spec.Isolation, f.Isolation)

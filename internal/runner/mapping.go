@@ -61,7 +61,7 @@ func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) err
 	if failed != nil {
 		return &attemptError{failed}
 	}
-	if err := s.out.flush(); err != nil {
+	if err := s.out.end(); err != nil {
 		return err
 	}
 	if run == nil {
@@ -148,7 +148,7 @@ func (s *server) release() error {
 		}
 	}
 	if len(s.stage.text) > 0 {
-		if err := s.out.write(s.stage.text); err != nil {
+		if _, err := s.out.Write(s.stage.text); err != nil {
 			return err
 		}
 	}

@@ -85,18 +85,22 @@ func (s *server) reduce(ctx context.Context, payload []byte, pipe *os.File) erro
 		return &attemptError{fmt.Errorf("%w: %d sections of %d came", shuffle.ErrCorrupt, len(runs), r.Sections)}
 	}
 	d := s.program.describe()
-	var line []byte
-	use, err := s.program.reduce(ctx, shuffle.Merge(runs, s.program.combine()), func(key, result []byte) error {
-		line = appendRecord(line[:0], s.hello.Format, d.Key, d.Result, key, result)
-		s.done.Output++
-		return s.out.write(line)
-	})
-	s.account(&use)
+	w, err := s.out.writer(s.hello.Format, d.Key, d.Result)
 	if err != nil {
-		s.out.buf = s.out.buf[:0]
 		return &attemptError{err}
 	}
-	return s.out.flush()
+	use, err := s.program.reduce(ctx, shuffle.Merge(runs, s.program.combine()), func(key, result []byte) error {
+		s.done.Output++
+		return w.Record(key, result)
+	})
+	s.account(&use)
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return &attemptError{err}
+	}
+	return s.out.end()
 }
 
 // receive takes what the netpipe behind f carries, and closes it.

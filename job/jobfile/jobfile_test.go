@@ -26,6 +26,7 @@ params: {pattern: 'a|b', env: "${SECRET}"}
 reducers: 8
 reducer: sum
 format: jsonl
+compress: zstd
 deterministic: check
 limits: {memory: 64MiB, wall: 30s, cpu: 1m30s, output: 4096, records: 1000, reads: 5, read_bytes: 1MiB, writes: 6, log: 10KB, log_lines: 7, shuffle: 1GB}
 isolation: split
@@ -58,6 +59,7 @@ func TestParse(t *testing.T) {
 		Reducers:      8,
 		Reducer:       "sum",
 		Format:        job.JSONL,
+		Compress:      job.Zstd,
 		Deterministic: job.Check,
 		Limits: job.Limits{Memory: 64 << 20, Wall: 30 * time.Second, CPU: 90 * time.Second,
 			Output: 4096, Records: 1000, Reads: 5, ReadBytes: 1 << 20, Writes: 6, Log: 10e3, LogLines: 7, Shuffle: 1e9},
@@ -165,7 +167,9 @@ func TestParseErrors(t *testing.T) {
 		{"tolerance", "tolerate: some", `job.yaml:1:11: tolerate: "some" is neither a number of objects, a percentage nor all`},
 		{"negative tolerance", "tolerate: -1", `job.yaml:1:11: tolerate: "-1" is neither a number of objects, a percentage nor all`},
 		{"engine", "program: {engine: java}", `job.yaml:1:19: program.engine: "java" is none of builtin, wasm, native`},
-		{"format", "format: csv", `job.yaml:1:9: format: "csv" is none of text, jsonl`},
+		{"format", "format: csv", `job.yaml:1:9: format: "csv" is none of text, jsonl, arrow, parquet`},
+		{"compression", "compress: lzma", `job.yaml:1:11: compress: "lzma" is none of gzip, zstd`},
+		{"compressed table", "format: parquet\ncompress: gzip", `job.yaml:2:11: compress: parquet files are compressed in themselves`},
 		{"no determinism", "deterministic: never", `job.yaml:1:16: deterministic: "never" is none of check`},
 		{"isolation", "isolation: thread", `job.yaml:1:12: isolation: "thread" is none of object, split`},
 		{"reducer", "reducer: avg", `job.yaml:1:10: reducer: "avg" is none of ` + reducer.Operations},
@@ -236,6 +240,8 @@ func TestValidateWantsAll(t *testing.T) {
 		{job.Spec{}, "inputs: none given"},
 		{job.Spec{Inputs: []string{"s3://b"}}, "program: none given"},
 		{job.Spec{Inputs: []string{"b"}, Program: job.Program{Name: "x"}}, "inputs[0]: b: neither a URI like s3://bucket/prefix nor a path like ./dir"},
+		{job.Spec{Inputs: []string{"s3://b"}, Program: job.Program{Name: "x"}, Format: job.Arrow}, "format: arrow is not printed: name an output"},
+		{job.Spec{Inputs: []string{"s3://b"}, Program: job.Program{Name: "x"}, Compress: job.Gzip}, "compress: what is printed is not compressed: name an output"},
 		{job.Spec{Inputs: []string{"s3://b"}, Program: job.Program{Name: "x"}, Tolerate: "101%"}, `tolerate: "101%" is neither a number of objects, a percentage nor all`},
 	}
 	for _, tt := range tests {

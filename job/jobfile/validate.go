@@ -41,6 +41,12 @@ func Validate(s *job.Spec) error {
 	if s.Program.Path == "" && s.Program.Name == "" {
 		return wrong("program", "none given")
 	}
+	if prints(s) && s.Format.IsTable() {
+		return wrong("format", "%s is not printed: name an output", s.Format)
+	}
+	if prints(s) && s.Compress != "" {
+		return wrong("compress", "what is printed is not compressed: name an output")
+	}
 	return check(s)
 }
 
@@ -110,7 +116,8 @@ func checkWords(s *job.Spec) error {
 		field, got string
 		known      []string
 	}{
-		{"format", string(s.Format), []string{string(job.Text), string(job.JSONL)}},
+		{"format", string(s.Format), []string{string(job.Text), string(job.JSONL), string(job.Arrow), string(job.Parquet)}},
+		{"compress", string(s.Compress), []string{string(job.Gzip), string(job.Zstd)}},
 		{"deterministic", string(s.Deterministic), []string{string(job.Check)}},
 		{"isolation", string(s.Isolation), []string{string(job.IsolateObject), string(job.IsolateSplit)}},
 		{"program.engine", string(s.Program.Engine), []string{string(job.Builtin), string(job.Wasm), string(job.Native)}},
@@ -121,6 +128,9 @@ func checkWords(s *job.Spec) error {
 	}
 	if strings.ContainsFunc(s.Name, unicode.IsControl) || len(s.Name) > 200 {
 		return wrong("name", "%.200q: control characters, or more than 200 bytes", s.Name)
+	}
+	if s.Format.IsTable() && s.Compress != "" {
+		return wrong("compress", "%s files are compressed in themselves", s.Format)
 	}
 	if _, err := ParseTolerance(s.Tolerate); err != nil {
 		return &FieldError{"tolerate", err}
@@ -186,8 +196,7 @@ func checkGlobs(field string, globs []string) error {
 func checkPlaces(s *job.Spec) error {
 	var output, work store.URI
 	var err error
-	prints := s.Output == "" || s.Output == "-"
-	if !prints {
+	if !prints(s) {
 		if output, err = place("output", s.Output); err != nil {
 			return err
 		}
@@ -208,7 +217,7 @@ func checkPlaces(s *job.Spec) error {
 			return wrong(field, "%s is given twice", u)
 		}
 		seen[u] = true
-		if !prints && inside(output, u) {
+		if !prints(s) && inside(output, u) {
 			return wrong("output", "%s lies inside input %s", output, u)
 		}
 		if s.Work != "" && inside(work, u) {
@@ -217,6 +226,9 @@ func checkPlaces(s *job.Spec) error {
 	}
 	return nil
 }
+
+// prints reports whether the job has no output but what it prints.
+func prints(s *job.Spec) bool { return s.Output == "" || s.Output == "-" }
 
 func place(field, uri string) (store.URI, error) {
 	u, err := store.ParseURI(uri)
