@@ -21,6 +21,7 @@ type Spec struct {
 	Reducer  string            `json:"reducer,omitempty"`  // stock reducer of what a program prints, as reducer.LookupText has it: sum, sum:float64, top-k(10), …
 	Format   Format            `json:"format,omitempty"`
 	Compress Compression       `json:"compress,omitempty"` // of output in lines
+	Single   string            `json:"single,omitempty"`   // name of the one object below Output that all partitions are put together in
 
 	// Deterministic says what is done to find out whether the program is.
 	Deterministic Determinism `json:"deterministic,omitempty"`

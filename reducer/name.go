@@ -35,31 +35,29 @@ func parseName(s string) (name, error) {
 	malformed := errors.New(strconv.Quote(s) + ": its arguments are not like (a, b)")
 	for {
 		rest = strings.TrimLeft(rest, " ")
-		arg, quoted := rest, false
-		if q, err := strconv.QuotedPrefix(rest); err == nil && q[0] == '"' {
-			if arg, err = strconv.Unquote(q); err != nil {
-				return name{}, malformed
-			}
-			rest, quoted = strings.TrimLeft(rest[len(q):], " "), true
-		} else {
-			i := strings.IndexAny(rest, `,)"`)
-			if i <= 0 || rest[i] == '"' {
-				return name{}, malformed
-			}
-			arg, rest = strings.TrimRight(rest[:i], " "), rest[i:]
-		}
-		if rest == "" || arg == "" && !quoted {
+		arg, behind, ok := argument(rest)
+		if !ok || behind == "" || behind[0] != ',' && behind != ")" {
 			return name{}, malformed
 		}
 		n.args = append(n.args, arg)
-		end := rest[0]
-		if rest = rest[1:]; end == ')' && rest == "" {
+		if behind == ")" {
 			return n, nil
 		}
-		if end != ',' {
-			return name{}, malformed
-		}
+		rest = behind[1:]
 	}
+}
+
+// argument takes the first argument off s.
+func argument(s string) (arg, behind string, ok bool) {
+	if q, err := strconv.QuotedPrefix(s); err == nil && q[0] == '"' {
+		arg, err = strconv.Unquote(q)
+		return arg, strings.TrimLeft(s[len(q):], " "), err == nil
+	}
+	i := strings.IndexAny(s, `,)"`)
+	if i <= 0 {
+		return "", s, false
+	}
+	return strings.TrimRight(s[:i], " "), s[i:], true
 }
 
 // stockName is the inverse of parseName for arguments that need no quotes.

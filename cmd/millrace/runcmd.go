@@ -64,6 +64,7 @@ type jobFlags struct {
 	Reducers int             `group:"output" short:"r" placeholder:"N" help:"Partitions of the result, a part each (default 1)."`
 	Format   job.Format      `group:"output" placeholder:"text|jsonl|arrow|parquet" help:"How records are written (default text: key TAB value)."`
 	Compress job.Compression `group:"output" placeholder:"gzip|zstd" help:"Compress the parts of text and jsonl."`
+	Single   string          `group:"output" placeholder:"NAME" help:"Put all parts together in one object of that name (text and jsonl)."`
 
 	Engine    job.Engine        `group:"program" placeholder:"wasm|native" help:"How a Go package is built and run (default wasm)."`
 	Param     map[string]string `group:"program" short:"p" mapsep:"none" placeholder:"NAME=VALUE" help:"A parameter of the program; may be repeated."`
@@ -122,6 +123,7 @@ func (f *jobFlags) apply(spec *job.Spec) error {
 	override(&spec.Reducer, f.Reducer)
 	override(&spec.Format, f.Format)
 	override(&spec.Compress, f.Compress)
+	override(&spec.Single, f.Single)
 	override(&spec.Deterministic, f.Deterministic)
 	override(&spec.Slots, f.Slots)
 	override(&spec.Isolation, f.Isolation)

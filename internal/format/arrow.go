@@ -61,7 +61,6 @@ type arrowColumn struct {
 	builder array.Builder
 	add     func(enc []byte)
 	typ     guest.Type
-	buf     []byte
 }
 
 func newArrowColumn(t guest.Type) arrowColumn {

@@ -150,3 +150,60 @@ func TestMapOnlyFormats(t *testing.T) {
 		t.Errorf("got %v, want an error with %q", err, want)
 	}
 }
+
+// All partitions, in their order, in one object; nothing else is left.
+func TestSingle(t *testing.T) {
+	for fields, open := range map[string]func(io.Reader) (io.Reader, error){
+		"single: all":                      func(r io.Reader) (io.Reader, error) { return r, nil },
+		"single: all\ncompress: gzip":      func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
+		"single: all\nexclude: [\"*\"]":    func(r io.Reader) (io.Reader, error) { return r, nil },
+		"single: all\nreducer: \"\"":       func(r io.Reader) (io.Reader, error) { return r, nil },
+		"single: all\ntolerate: \"all\"\n": func(r io.Reader) (io.Reader, error) { return r, nil },
+	} {
+		m := mem.New()
+		want := ""
+		for i := range 30 {
+			line := fmt.Sprintf("key%02d\t1\n", i)
+			if !strings.Contains(fields, "exclude") {
+				want += line
+			}
+			if _, err := m.Bucket("in").Put(t.Context(), store.Key(fmt.Sprint(i)), []byte(line)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !strings.Contains(fields, "reducer") {
+			fields += "\nreducer: sum\nreducers: 4"
+		}
+		if strings.Contains(fields, "tolerate") { // a list of failed objects stays beside it
+			if _, err := m.Bucket("in").Put(t.Context(), "bad", []byte("key99\tx\n")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		res, err := runFile(t, m, "inputs: [\"mem:in\"]\n"+fields)
+		if err != nil {
+			t.Fatalf("%s: %v", fields, err)
+		}
+		r, err := open(strings.NewReader(read(t, m.Bucket("out"), "all")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := text(r)
+		if err != nil || strings.Join(sorted(got), "") != want {
+			t.Errorf("%s: got %q, %v; want the lines of %q", fields, got, err, want)
+		}
+		if p := res.Manifest.Parts; len(p) != 1 || p[0].Key != "all" || p[0].Records != int64(strings.Count(want, "\n")) {
+			t.Errorf("%s: parts %+v", fields, p)
+		}
+		wantObjects := 2 + strings.Count(fields, "tolerate")
+		objects := 0
+		for _, err := range m.Bucket("out").List(t.Context(), "", "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			objects++
+		}
+		if objects != wantObjects || m.Bucket("out").Pending() != 0 {
+			t.Errorf("%s: %d objects, want %d; %d pending", fields, objects, wantObjects, m.Bucket("out").Pending())
+		}
+	}
+}

@@ -313,6 +313,13 @@ func (r *running) finish(ctx context.Context, o *coordinator.Outcome, s *plan.Su
 			d.Failed = append(d.Failed, commit.Part{Pending: *p.Failed, Records: p.Counters.Failed})
 		}
 	}
+	if r.spec.Single != "" {
+		p, err := r.claim.Assemble(ctx, r.spec.Single, d.Parts)
+		if err != nil {
+			return nil, err
+		}
+		d.Parts = []commit.Part{p}
+	}
 	r.parts.Store(int64(len(d.Parts) + len(d.Failed)))
 	if err := r.claim.Decide(ctx, d); err != nil {
 		return nil, err

@@ -174,6 +174,9 @@ func (r *running) take(ctx context.Context) error {
 		return err
 	}
 	r.then(func() error { return r.claim.Release(context.WithoutCancel(ctx)) })
+	if r.spec.Single != "" {
+		out.Pieces = commit.Pieces(r.id)
+	}
 	up := r.claim.Uploads()
 	out.Record, out.Discard = up.Record, up.Discard
 	return nil

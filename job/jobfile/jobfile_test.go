@@ -27,6 +27,7 @@ reducers: 8
 reducer: sum
 format: jsonl
 compress: zstd
+single: words.zst
 deterministic: check
 limits: {memory: 64MiB, wall: 30s, cpu: 1m30s, output: 4096, records: 1000, reads: 5, read_bytes: 1MiB, writes: 6, log: 10KB, log_lines: 7, shuffle: 1GB}
 isolation: split
@@ -60,6 +61,7 @@ func TestParse(t *testing.T) {
 		Reducer:       "sum",
 		Format:        job.JSONL,
 		Compress:      job.Zstd,
+		Single:        "words.zst",
 		Deterministic: job.Check,
 		Limits: job.Limits{Memory: 64 << 20, Wall: 30 * time.Second, CPU: 90 * time.Second,
 			Output: 4096, Records: 1000, Reads: 5, ReadBytes: 1 << 20, Writes: 6, Log: 10e3, LogLines: 7, Shuffle: 1e9},
@@ -170,6 +172,9 @@ func TestParseErrors(t *testing.T) {
 		{"format", "format: csv", `job.yaml:1:9: format: "csv" is none of text, jsonl, arrow, parquet`},
 		{"compression", "compress: lzma", `job.yaml:1:11: compress: "lzma" is none of gzip, zstd`},
 		{"compressed table", "format: parquet\ncompress: gzip", `job.yaml:2:11: compress: parquet files are compressed in themselves`},
+		{"single table", "format: arrow\nsingle: x", `job.yaml:2:9: single: arrow files cannot be put together`},
+		{"single in a directory", "single: a/b", `job.yaml:1:9: single: "a/b": want a name without slashes that begins neither with _ nor with a dot`},
+		{"single manifest", "single: _manifest.json", `job.yaml:1:9: single: "_manifest.json": want a name without slashes that begins neither with _ nor with a dot`},
 		{"no determinism", "deterministic: never", `job.yaml:1:16: deterministic: "never" is none of check`},
 		{"isolation", "isolation: thread", `job.yaml:1:12: isolation: "thread" is none of object, split`},
 		{"reducer", "reducer: avg", `job.yaml:1:10: reducer: "avg" is none of ` + reducer.Operations},
@@ -241,6 +246,7 @@ func TestValidateWantsAll(t *testing.T) {
 		{job.Spec{Inputs: []string{"s3://b"}}, "program: none given"},
 		{job.Spec{Inputs: []string{"b"}, Program: job.Program{Name: "x"}}, "inputs[0]: b: neither a URI like s3://bucket/prefix nor a path like ./dir"},
 		{job.Spec{Inputs: []string{"s3://b"}, Program: job.Program{Name: "x"}, Format: job.Arrow}, "format: arrow is not printed: name an output"},
+		{job.Spec{Inputs: []string{"s3://b"}, Program: job.Program{Name: "x"}, Single: "x"}, "single: name an output in which it lies"},
 		{job.Spec{Inputs: []string{"s3://b"}, Program: job.Program{Name: "x"}, Compress: job.Gzip}, "compress: what is printed is not compressed: name an output"},
 		{job.Spec{Inputs: []string{"s3://b"}, Program: job.Program{Name: "x"}, Tolerate: "101%"}, `tolerate: "101%" is neither a number of objects, a percentage nor all`},
 	}

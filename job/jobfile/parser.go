@@ -37,6 +37,7 @@ func (p *parser) spec(n *yaml.Node, s *job.Spec) error {
 		"reducer":        p.text(&s.Reducer),
 		"format":         p.text((*string)(&s.Format)),
 		"compress":       p.text((*string)(&s.Compress)),
+		"single":         p.text(&s.Single),
 		"deterministic":  p.text((*string)(&s.Deterministic)),
 		"limits": p.fields(map[string]setter{
 			"memory":     p.size(&s.Limits.Memory),

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/reducer"
@@ -46,6 +47,9 @@ func Validate(s *job.Spec) error {
 	}
 	if prints(s) && s.Compress != "" {
 		return wrong("compress", "what is printed is not compressed: name an output")
+	}
+	if prints(s) && s.Single != "" {
+		return wrong("single", "name an output in which it lies")
 	}
 	return check(s)
 }
@@ -131,6 +135,13 @@ func checkWords(s *job.Spec) error {
 	}
 	if s.Format.IsTable() && s.Compress != "" {
 		return wrong("compress", "%s files are compressed in themselves", s.Format)
+	}
+	switch {
+	case s.Format.IsTable() && s.Single != "":
+		return wrong("single", "%s files cannot be put together", s.Format)
+	case strings.ContainsFunc(s.Single, unicode.IsControl) || strings.ContainsAny(s.Single, "/\\") || strings.HasPrefix(s.Single, "_") ||
+		strings.HasPrefix(s.Single, ".") || len(s.Single) > 200 || !utf8.ValidString(s.Single):
+		return wrong("single", "%.200q: want a name without slashes that begins neither with _ nor with a dot", s.Single)
 	}
 	if _, err := ParseTolerance(s.Tolerate); err != nil {
 		return &FieldError{"tolerate", err}
