@@ -24,9 +24,17 @@ type Manifest struct {
 type Part struct {
 	Key     string `json:"key"` // below the output URI
 	Size    int64  `json:"size"`
-	SHA256  string `json:"sha256"`
+	SHA256  string `json:"sha256"` // hexadecimal; "" if the store has put the part together
 	ETag    string `json:"etag"`
 	Records int64  `json:"records"`
+
+	Pieces []Piece `json:"pieces,omitempty"` // of a part that was put together: one after the other, they are all of it
+}
+
+// A Piece is a range of a part.
+type Piece struct {
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
 }
 
 // A FailedObject says which object a job could not map, and why.

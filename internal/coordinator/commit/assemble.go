@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/store"
 )
 
@@ -20,7 +21,8 @@ func Pieces(jobID string) store.Key { return workDir + piecesDir + store.Key(job
 // Assemble puts sealed parts, which lie where [Pieces] says, together in their order, as one part of that name, sealed in turn. It comes before Decide:
 // nothing is visible outside the work directory after it. After an error the job cannot go on; Release removes what is there.
 //
-// Parts are read and written again by this process, for they cannot be read before they are published, nor changed afterwards.
+// Parts cannot be put together before they are published, nor changed afterwards. Where the store can, it copies them; else they are read, checked
+// and written again by this process.
 func (c *Claim) Assemble(ctx context.Context, name string, parts []Part) (Part, error) {
 	p, err := c.assemble(ctx, name, parts)
 	if err != nil {
@@ -49,10 +51,12 @@ func (c *Claim) assemble(ctx context.Context, name string, parts []Part) (all Pa
 	}
 	for i, piece := range pieces {
 		c.out.step("assemble: copy a piece")
-		if err := c.out.copyPiece(ctx, w, piece, parts[i].Pending.SHA256); err != nil {
+		sum := parts[i].Pending.SHA256
+		if err := c.out.copyPiece(ctx, w, piece, sum); err != nil {
 			return all, err
 		}
 		all.Records += parts[i].Records
+		all.Pieces = append(all.Pieces, job.Piece{Size: piece.Size, SHA256: sum})
 	}
 	c.out.step("assemble: seal")
 	all.Pending, err = w.Seal(ctx)
@@ -78,7 +82,10 @@ func (o *output) publishPieces(ctx context.Context, parts []Part) ([]store.Objec
 }
 
 // copyPiece appends a piece, whose SHA-256 is given, to what w has.
-func (o *output) copyPiece(ctx context.Context, w io.Writer, piece store.Object, sum string) error {
+func (o *output) copyPiece(ctx context.Context, w store.Writer, piece store.Object, sum string) error {
+	if c, ok := w.(store.Copier); ok {
+		return c.Copy(ctx, piece)
+	}
 	r, err := o.bucket.Open(ctx, piece.Key, piece.ETag, 0, piece.Size)
 	if err != nil {
 		return err
