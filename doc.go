@@ -12,7 +12,7 @@
 //	internal/coordinator
 //	mapper/builtin
 //	shuffle/flight
-//	placement   shuffle   sandbox
+//	placement   shuffle   sandbox   internal/format
 //	examples
 //	job
 //	mapper   reducer
@@ -27,7 +27,7 @@
 // One third-party library is imported by one package, and its types stop there; sdkloop measures without Millrace:
 //
 //	github.com/alecthomas/kong               cmd/millrace
-//	github.com/apache/arrow                  shuffle/flight
+//	github.com/apache/arrow                  shuffle/flight internal/format
 //	github.com/aws/aws-sdk-go-v2             store/s3 bench/sdkloop
 //	github.com/jotaen/kong-completion        cmd/millrace
 //	github.com/nats-io                       internal/cluster

@@ -49,7 +49,7 @@ func MapReduce[K Key, V, A, R any](m func(*mapper.Object, func(K, V)) error, r r
 	keys, accs, results := codec[K](j, "key"), codec[A](j, "value"), codec[R](j, "result")
 	j.desc = guest.Description{ABI: guest.ABI, Key: keys.Type, Acc: accs.Type, Result: results.Type, Stock: r.Stock()}
 	j.mapper = func(obj *mapper.Object, out Output) error {
-		if r.Stock() != "" || r.Merge == nil {
+		if r.Stock() != "" || r.Merge == nil || r.Group != nil {
 			e := &emitter[K, A]{keys: keys, values: accs, out: out}
 			err := m(obj, func(k K, v V) { e.emit(k, r.Lift(v)) })
 			return e.end(err)

@@ -13,6 +13,7 @@ type Manifest struct {
 	Params   map[string]string `json:"params,omitempty"`
 	Reducers int               `json:"reducers"` // partitions; 0 for a map-only job
 	Format   Format            `json:"format"`
+	Compress Compression       `json:"compress,omitempty"`
 	Took     time.Duration     `json:"job_ns"` // from the start of the job to its decision
 	Parts    []Part            `json:"parts"`
 	Failed   []Part            `json:"failed,omitempty"` // _failed/part-*.jsonl: a FailedObject a line
@@ -23,9 +24,17 @@ type Manifest struct {
 type Part struct {
 	Key     string `json:"key"` // below the output URI
 	Size    int64  `json:"size"`
-	SHA256  string `json:"sha256"`
+	SHA256  string `json:"sha256"` // hexadecimal; "" if the store has put the part together
 	ETag    string `json:"etag"`
 	Records int64  `json:"records"`
+
+	Pieces []Piece `json:"pieces,omitempty"` // of a part that was put together: one after the other, they are all of it
+}
+
+// A Piece is a range of a part.
+type Piece struct {
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
 }
 
 // A FailedObject says which object a job could not map, and why.

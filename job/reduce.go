@@ -45,27 +45,10 @@ func reduceMerged[V, A, R any](in *records, accs guest.Codec[A], results guest.C
 	if err := in.advance(); err != nil {
 		return err
 	}
+	one := reduceGroup(in, accs, r)
 	for in.ok {
 		key = append(key[:0], in.key...)
-		acc, err := accs.Decode(in.value)
-		if err != nil {
-			return err
-		}
-		for {
-			same, err := in.inKey(key)
-			if err != nil {
-				return err
-			}
-			if !same || r.Merge == nil {
-				break
-			}
-			next, err := accs.Decode(in.value)
-			if err != nil {
-				return err
-			}
-			acc = r.Merge(acc, next)
-		}
-		result, err := r.Result(acc)
+		result, err := one(key)
 		if err != nil {
 			return err
 		}
@@ -77,6 +60,37 @@ func reduceMerged[V, A, R any](in *records, accs guest.Codec[A], results guest.C
 		}
 	}
 	return nil
+}
+
+// reduceGroup returns what reduces the group of a key, the current record being its first one, by r, and goes past it.
+func reduceGroup[V, A, R any](in *records, accs guest.Codec[A], r reducer.Reducer[V, A, R]) func(key []byte) (R, error) {
+	if r.Group != nil {
+		return func(key []byte) (R, error) {
+			g := &group[A]{in: in, key: key, values: accs, more: true}
+			result, err := r.Group(g.all)
+			return result, first(g.err, first(err, g.skip()))
+		}
+	}
+	return func(key []byte) (result R, err error) {
+		acc, err := accs.Decode(in.value)
+		if err != nil {
+			return result, err
+		}
+		for {
+			same, err := in.inKey(key)
+			if err != nil {
+				return result, err
+			}
+			if !same || r.Merge == nil {
+				return r.Result(acc)
+			}
+			next, err := accs.Decode(in.value)
+			if err != nil {
+				return result, err
+			}
+			acc = r.Merge(acc, next)
+		}
+	}
 }
 
 // reduceGroups calls r for each key.
@@ -98,11 +112,8 @@ func reduceGroups[K Key, V, R any](in *records, keys guest.Codec[K], values gues
 		if err = first(g.err, first(err, out.err)); err != nil {
 			return err
 		}
-		for g.more && g.err == nil {
-			g.more, g.err = in.inKey(key)
-		}
-		if g.err != nil {
-			return g.err
+		if err := g.skip(); err != nil {
+			return err
 		}
 	}
 	return out.end(nil)
@@ -128,6 +139,14 @@ func (g *group[V]) all(yield func(V) bool) {
 			return
 		}
 	}
+}
+
+// skip goes past what is left of the group.
+func (g *group[V]) skip() error {
+	for g.more && g.err == nil {
+		g.more, g.err = g.in.inKey(g.key)
+	}
+	return g.err
 }
 
 // resultsOnly is an Output for results.

@@ -18,8 +18,10 @@ type Spec struct {
 	Program  Program           `json:"program"`
 	Params   map[string]string `json:"params,omitempty"`
 	Reducers int               `json:"reducers,omitempty"` // partitions; 0: 1 if the program reduces, else a map-only job
-	Reducer  string            `json:"reducer,omitempty"`  // stock reducer for a command, as reducer.LookupText has it: sum, count, min, max, mean, identity, sum:float64, …
+	Reducer  string            `json:"reducer,omitempty"`  // stock reducer of what a program prints, as reducer.LookupText has it: sum, sum:float64, top-k(10), …
 	Format   Format            `json:"format,omitempty"`
+	Compress Compression       `json:"compress,omitempty"` // of output in lines
+	Single   string            `json:"single,omitempty"`   // name of the one object below Output that all partitions are put together in
 
 	// Deterministic says what is done to find out whether the program is.
 	Deterministic Determinism `json:"deterministic,omitempty"`
@@ -69,9 +71,36 @@ type Format string
 
 // Formats.
 const (
-	Text  Format = "text"  // key TAB value, with \t \n \r \\ escaped
-	JSONL Format = "jsonl" // {"key": …, "value": …}
+	Text    Format = "text"    // key TAB value, with \t \n \r \\ escaped
+	JSONL   Format = "jsonl"   // {"key": …, "value": …}
+	Arrow   Format = "arrow"   // an Arrow IPC file of two columns, key and value
+	Parquet Format = "parquet" // likewise
 )
+
+// IsTable reports whether output of format f is columns, not lines.
+func (f Format) IsTable() bool { return f == Arrow || f == Parquet }
+
+// A Compression is how output in lines is compressed; "" means not at all. Arrow and Parquet files are compressed in themselves.
+type Compression string
+
+// Compressions.
+const (
+	Gzip Compression = "gzip"
+	Zstd Compression = "zstd"
+)
+
+// Suffix returns what the names of parts end in: "", ".gz", ".zst", ".arrow", ".parquet".
+func Suffix(f Format, c Compression) string {
+	switch {
+	case f.IsTable():
+		return "." + string(f)
+	case c == Gzip:
+		return ".gz"
+	case c == Zstd:
+		return ".zst"
+	}
+	return ""
+}
 
 // A Determinism is how a job makes sure that its program does the same each time. The zero value is that it does not.
 type Determinism string

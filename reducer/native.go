@@ -2,6 +2,8 @@ package reducer
 
 import (
 	"bytes"
+	"errors"
+	"iter"
 	"reflect"
 	"strconv"
 	"strings"
@@ -15,24 +17,18 @@ type Native struct {
 	Name   string
 	Acc    guest.Type
 	Result guest.Type
-	// Lift appends the accumulator of one value that a foreign program wrote as text. Errors do not quote the text.
-	Lift func(dst, text []byte) ([]byte, error)
+	Inputs int // how many inputs it wants; 0: it does not matter
+	// Lift appends the accumulator of one value that a foreign program wrote as text, as it stands in the line; input is the number of the
+	// input that it is of. Errors do not quote the text.
+	Lift func(dst, text []byte, input int) ([]byte, error)
 	// Merge merges two accumulators. Of malformed ones it makes another, of which Reduce makes an error. It is nil where nothing
 	// is merged: then each record is a result.
 	Merge func(dst, a, b []byte) []byte
 	// Reduce appends the result of an accumulator.
 	Reduce func(dst, acc []byte) ([]byte, error)
-}
-
-// kind is a kind of value in the names of natives and the type that encodes it.
-var kinds = [...]struct {
-	name string
-	typ  guest.Type
-}{
-	{"int64", guest.Int}, {"int32", guest.Int}, {"int16", guest.Int}, {"int8", guest.Int},
-	{"uint64", guest.Uint}, {"uint32", guest.Uint}, {"uint16", guest.Uint}, {"uint8", guest.Uint},
-	{"float64", guest.Float}, {"float32", guest.Float}, {"string", guest.String},
-	{"bytes", guest.Bytes}, {"bool", guest.Bool}, {"binary", guest.Binary}, {"json", guest.JSON},
+	// Group, if it is not nil, takes the place of Merge and Reduce: it is given all accumulators of a key, ordered, and emits the results.
+	// What it is given is valid until the next one, what it emits until emit returns.
+	Group func(accs iter.Seq[[]byte], emit func(result []byte) error) error
 }
 
 // kindOf returns the name of V's kind, which for types that no codec encodes is "".
@@ -49,89 +45,254 @@ func kindOf[V any]() string {
 	return c.Type.String()
 }
 
-// Lookup returns the stock reducer of that name, as Reducer.Stock has it: an operation and, where it matters, a kind of
-// value, as in "sum:int64", "min:string", "count".
-func Lookup(name string) (*Native, bool) {
-	op, kind, _ := strings.Cut(name, ":")
-	switch name {
-	case "count":
-		n := natively(Count[string](), liftOne)
-		n.Merge = mergeTotals
-		return n, true
-	case "mean":
-		return natively(Mean[float64](), liftAverage), true
-	case "sum:float64":
-		return natively(SumFloat[float64](), liftExact), true
+// Lookup returns the stock reducer of that name, as Reducer.Stock has it: an operation and, where it matters, kinds of
+// values and arguments, as in "sum:int64", "count", "top-k-by:int64:string(10)". The error says what is wrong with the name.
+func Lookup(stock string) (*Native, error) {
+	n, err := parseName(stock)
+	if err != nil {
+		return nil, err
 	}
-	if op == "sum" {
-		n, ok := sum(kind)
-		if ok {
-			n.Merge = mergeTotals
-		}
-		return n, ok
+	switch n.op {
+	case "histogram", "quantile", "quantiles":
+		return lookupNumbers(&n)
+	case "top-k", "top-k-by", "first", "last":
+		return lookupEntries(&n)
+	case "distinct", "distinct-approx", "concat", "join":
+		return lookupGroups(&n)
 	}
-	for _, k := range kinds {
-		if k.name != kind {
-			continue
-		}
-		n := &Native{Name: name, Acc: k.typ, Result: k.typ, Reduce: reduceSame}
-		n.Lift = func(dst, text []byte) ([]byte, error) { return guest.ParseText(dst, k.typ, text) }
-		ordered := k.typ <= guest.Float && k.typ != guest.Bytes
-		switch {
-		case op == "identity":
-			return n, true
-		case op == "min" && ordered:
-			n.Merge = mergeMin
-			return n, true
-		case op == "max" && ordered:
-			n.Merge = mergeMax
-			return n, true
-		}
+	if err := n.none(); err != nil {
+		return nil, err
 	}
-	return nil, false
+	kind := strings.Join(n.kinds, ":")
+	switch {
+	case n.op == "count" && kind == "":
+		return natively(Count[string](), liftOne, mergeTotals), nil
+	case n.op == "mean" && kind == "":
+		return natively(Mean[float64](), liftAverage, nil), nil
+	case n.op == "sum" && kind == "float64":
+		return natively(SumFloat[float64](), liftExact, nil), nil
+	case n.op == "sum":
+		if r := sum(kind); r != nil {
+			return r, nil
+		}
+	case n.op == "identity", n.op == "min", n.op == "max":
+		ordered := 1
+		if n.op == "identity" {
+			ordered = 0
+		}
+		types, err := n.typed(ordered, "int64")
+		if err != nil {
+			return nil, err
+		}
+		if kind == "" {
+			kind = "int64"
+		}
+		r := &Native{Name: stockName(n.op, []string{kind}), Acc: types[0], Result: types[0], Reduce: reduceSame, Lift: liftOf(types[0])}
+		switch n.op {
+		case "min":
+			r.Merge = mergeMin
+		case "max":
+			r.Merge = mergeMax
+		}
+		return r, nil
+	case n.op == "count", n.op == "mean":
+	default:
+		return nil, errors.New(strconv.Quote(n.op) + " is none of " + Operations)
+	}
+	return nil, errors.New(n.op + ": it has none for values of type " + strconv.Quote(kind))
 }
 
-// LookupText returns the reducer that a user names for a program that writes text. Beside the full names of Lookup these are
-// sum, min and max (of 64-bit integers), count, mean, and identity (of strings).
-func LookupText(name string) (*Native, bool) {
-	switch name {
-	case "sum", "min", "max":
-		name += ":int64"
-	case "identity":
-		name += ":string"
+// Operations are the operations of stock reducers, for people.
+const Operations = "sum, count, min, max, mean, top-k, top-k-by, first, last, distinct, distinct-approx, histogram, quantile, quantiles, " +
+	"concat, join, identity"
+
+// LookupText returns the reducer that a user names for a program that writes text. Kinds of values may be left out there: it
+// is int64 for sum, min, max, top-k and the order of top-k-by, and string for what else is not a number. What first and last are sorted by must be said.
+func LookupText(text string) (*Native, error) {
+	n, err := parseName(text)
+	if err != nil {
+		return nil, err
 	}
-	return Lookup(name)
+	switch {
+	case n.op == "sum" && len(n.kinds) == 0:
+		n.kinds = []string{"int64"}
+	case n.op == "identity" && len(n.kinds) == 0:
+		n.kinds = []string{"string"}
+	case (n.op == "first" || n.op == "last") && len(n.kinds) == 0:
+		return nil, errors.New(n.op + ": say of what type the field is that it sorts by, as in " + n.op + ":string or " + n.op + ":int64")
+	default:
+		return Lookup(text)
+	}
+	return Lookup(stockName(n.op, n.kinds, n.args...))
 }
 
-func sum(kind string) (*Native, bool) {
+// lookupNumbers is Lookup for what takes numbers.
+func lookupNumbers(n *name) (*Native, error) {
+	if _, err := n.typed(0); err != nil {
+		return nil, err
+	}
+	var g *gatherer
+	var lift func(dst []byte, f float64) ([]byte, error)
+	var stock string
+	result := guest.JSON
+	if n.op == "histogram" {
+		bounds, err := n.floats(1, maxBounds)
+		if err != nil {
+			return nil, err
+		}
+		h, err := newHistogram(bounds)
+		if err != nil {
+			return nil, err
+		}
+		g, lift, stock = h.gatherer(), h.lift, h.name()
+	} else {
+		most := maxQuantiles
+		if n.op == "quantile" {
+			most, result = 1, guest.Float
+		}
+		qs, err := n.floats(1, most)
+		if err != nil {
+			return nil, err
+		}
+		s, err := newSketch(qs, n.op == "quantile")
+		if err != nil {
+			return nil, err
+		}
+		g, lift, stock = s.gatherer(), s.lift, s.name()
+	}
+	return g.native(stock, result, func(dst, text []byte) ([]byte, error) {
+		f, err := strconv.ParseFloat(string(text), 64)
+		if err != nil || f != f {
+			return dst, guest.NotText("float64", err)
+		}
+		return lift(dst, f)
+	}), nil
+}
+
+// lookupEntries is Lookup for what sorts values.
+func lookupEntries(n *name) (*Native, error) {
+	standard := []string{"int64", "string"}
+	if n.op == "top-k" {
+		standard = standard[:1]
+	}
+	types, err := n.typed(1, standard...)
+	if err != nil {
+		return nil, err
+	}
+	kinds := append(n.kinds, standard[len(n.kinds):]...)
+	e := entries{order: types[0], values: len(types) == 2}
+	if e.values {
+		e.value = types[1]
+	}
+	if n.op == "first" || n.op == "last" {
+		if err := n.none(); err != nil {
+			return nil, err
+		}
+		x := &ends{e, n.op == "last"}
+		return x.gatherer().native(x.name(kinds...), e.value, x.lift), nil
+	}
+	k, err := n.count(maxTop)
+	if err != nil {
+		return nil, err
+	}
+	t := &top{e, k}
+	return t.gatherer().native(t.name(kinds...), guest.JSON, t.lift), nil
+}
+
+// lookupGroups is Lookup for what sees all values of a key, and the sketch that takes its place.
+func lookupGroups(n *name) (*Native, error) {
+	standard := []string{"string"}
+	if n.op == "concat" || n.op == "join" {
+		standard = nil
+	} else if err := n.none(); err != nil {
+		return nil, err
+	}
+	types, err := n.typed(0, standard...)
+	if err != nil {
+		return nil, err
+	}
+	switch n.op {
+	case "distinct":
+		kinds := append(n.kinds, standard[len(n.kinds):]...)
+		return &Native{
+			Name: stockName(n.op, kinds), Acc: types[0], Result: guest.Int, Lift: liftOf(types[0]), Group: groupDistinct,
+		}, nil
+	case "distinct-approx":
+		kinds := append(n.kinds, standard[len(n.kinds):]...)
+		return new(registers).gatherer().native(stockName(n.op, kinds), guest.Int, liftRegister(types[0])), nil
+	case "join":
+		kind, err := n.joinKind()
+		if err != nil {
+			return nil, err
+		}
+		return &Native{
+			Name: stockName(n.op, nil, string(kind)), Acc: guest.Bytes, Result: guest.JSON, Inputs: 2, Group: groupJoin(kind),
+			Lift: func(dst, text []byte, input int) ([]byte, error) {
+				side := byte(0)
+				if input == 0 {
+					side = 1
+				}
+				return guest.AppendUnescaped(append(dst, side), text), nil
+			},
+		}, nil
+	}
+	if len(n.args) > 1 {
+		return nil, errors.New(`reducer concat: want one separator, as in concat(", ")`)
+	}
+	sep := ","
+	if len(n.args) == 1 {
+		sep = n.args[0]
+	}
+	stock, err := concatName(sep)
+	if err != nil {
+		return nil, err
+	}
+	return &Native{
+		Name: stock, Acc: guest.String, Result: guest.String, Lift: liftOf(guest.String),
+		Group: func(values iter.Seq[[]byte], emit func([]byte) error) error {
+			all, err := concat(sep, values)
+			if err != nil {
+				return err
+			}
+			return emit(all)
+		},
+	}, nil
+}
+
+// liftOf returns the Lift of accumulators that are values of type t.
+func liftOf(t guest.Type) func(dst, text []byte, _ int) ([]byte, error) {
+	return func(dst, text []byte, _ int) ([]byte, error) { return liftKind(dst, t, text) }
+}
+
+// sum returns the sum of values of that kind, nil if there is none.
+func sum(kind string) *Native {
 	switch kind {
 	case "int64":
-		return natively(Sum[int64](), liftInt), true
+		return natively(Sum[int64](), liftInt, mergeTotals)
 	case "int32":
-		return natively(Sum[int32](), liftInt), true
+		return natively(Sum[int32](), liftInt, mergeTotals)
 	case "int16":
-		return natively(Sum[int16](), liftInt), true
+		return natively(Sum[int16](), liftInt, mergeTotals)
 	case "int8":
-		return natively(Sum[int8](), liftInt), true
+		return natively(Sum[int8](), liftInt, mergeTotals)
 	case "uint64":
-		return natively(Sum[uint64](), liftUint), true
+		return natively(Sum[uint64](), liftUint, mergeTotals)
 	case "uint32":
-		return natively(Sum[uint32](), liftUint), true
+		return natively(Sum[uint32](), liftUint, mergeTotals)
 	case "uint16":
-		return natively(Sum[uint16](), liftUint), true
+		return natively(Sum[uint16](), liftUint, mergeTotals)
 	case "uint8":
-		return natively(Sum[uint8](), liftUint), true
+		return natively(Sum[uint8](), liftUint, mergeTotals)
 	}
-	return nil, false
+	return nil
 }
 
-// natively returns r on encoded accumulators.
-func natively[V, A, R any](r Reducer[V, A, R], lift func(dst, text []byte) ([]byte, error)) *Native {
+// natively returns r on encoded accumulators. merge may be nil.
+func natively[V, A, R any](r Reducer[V, A, R], lift func(dst, text []byte) ([]byte, error), merge func(dst, a, b []byte) []byte) *Native {
 	acc, _ := guest.CodecOf[A]() // the stock accumulators and results all have codecs
 	res, _ := guest.CodecOf[R]()
-	return &Native{
-		Name: r.stock, Acc: acc.Type, Result: res.Type, Lift: lift,
-		Merge: func(dst, a, b []byte) []byte {
+	if merge == nil {
+		merge = func(dst, a, b []byte) []byte {
 			x, err := acc.Decode(a)
 			if err != nil {
 				return dst
@@ -142,7 +303,11 @@ func natively[V, A, R any](r Reducer[V, A, R], lift func(dst, text []byte) ([]by
 			}
 			dst, _ = acc.Append(dst, r.Merge(x, y))
 			return dst
-		},
+		}
+	}
+	return &Native{
+		Name: r.stock, Acc: acc.Type, Result: res.Type, Merge: merge,
+		Lift: func(dst, text []byte, _ int) ([]byte, error) { return lift(dst, text) },
 		Reduce: func(dst, p []byte) ([]byte, error) {
 			a, err := acc.Decode(p)
 			if err != nil {

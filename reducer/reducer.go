@@ -3,20 +3,26 @@
 //
 // A Reducer is its own combiner, so that values are merged in any grouping and any order before they meet; the
 // result is the same to the last bit. For this the stock reducers keep more than they show: integers are summed in 128 bits and
-// an overflow is an error of the result, floats are summed exactly and rounded once.
+// an overflow is an error of the result, floats are summed exactly and rounded once, quantiles are counts, and what a top-k holds does not depend on
+// what it has dropped.
 package reducer
 
-import "cmp"
+import (
+	"cmp"
+	"iter"
+)
 
 // A Reducer turns the values of a key into accumulators, merges these, and turns the last one into the result.
 // Merge must be commutative and associative, may be given accumulators that were encoded and decoded in
 // between, and may change and return either of its arguments. All three must depend on their arguments alone.
 //
-// With a nil Merge nothing is merged: each value is a result of its own (see [Identity]).
+// With a Group the accumulators of a key are not merged: Group is given all of them, in the order of their encodings, and takes the place of Merge and
+// Result. With neither, each value is a result of its own (see [Identity]).
 type Reducer[V, A, R any] struct {
 	Lift   func(V) A
 	Merge  func(a, b A) A
 	Result func(A) (R, error)
+	Group  func(iter.Seq[A]) (R, error)
 
 	stock string
 }

@@ -20,8 +20,8 @@ type weight float32
 // text of the error that both must give instead.
 func check[V, A, R any](t *testing.T, rng *rand.Rand, r Reducer[V, A, R], values []V, want R, wantErr string) {
 	t.Helper()
-	n, ok := Lookup(r.Stock())
-	if !ok {
+	n, err := Lookup(r.Stock())
+	if err != nil {
 		t.Fatalf("no native named %q", r.Stock())
 	}
 	if n.Name != r.Stock() && n.Name != "sum:float64" {
@@ -242,16 +242,15 @@ func TestLift(t *testing.T) {
 		{"identity:bool", []string{"true"}, `true`, ""},
 	}
 	for _, tt := range tests {
-		n, ok := LookupText(tt.reducer)
-		if !ok {
+		n, err := LookupText(tt.reducer)
+		if err != nil {
 			t.Errorf("LookupText(%q) found nothing", tt.reducer)
 			continue
 		}
 		var acc []byte
-		var err error
 		for i, text := range tt.texts {
 			var a []byte
-			if a, err = n.Lift([]byte("x"), []byte(text)); err != nil {
+			if a, err = n.Lift([]byte("x"), []byte(text), 0); err != nil {
 				break
 			}
 			if a = a[1:]; i > 0 {
@@ -274,7 +273,7 @@ func TestLift(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", "sum:string", "min:bytes", "max:json", "count:int64", "mean:int64", "total", "sum:", "identity:x"} {
-		if _, ok := LookupText(name); ok {
+		if _, err := LookupText(name); err == nil {
 			t.Errorf("LookupText(%q) found something", name)
 		}
 	}
@@ -282,15 +281,19 @@ func TestLift(t *testing.T) {
 
 // Accumulators of a lying guest must not crash a runner, and become errors, not results.
 func FuzzMerge(f *testing.F) {
-	names := []string{"sum:int64", "sum:uint8", "sum:float64", "mean", "count", "min:int64", "max:string"}
+	names := []string{
+		"sum:int64", "sum:uint8", "sum:float64", "mean", "count", "min:int64", "max:string", "top-k:int64(2)", "top-k-by:int64:string(2)",
+		"first:string:string", "last:int64:string", "distinct-approx:string", "histogram(0, 1)", "quantiles(0, 0.5, 1)",
+	}
 	for i := range names {
 		f.Add(uint8(i), []byte{2}, []byte{0, 0, 1, 0xff})
 		f.Add(uint8(i), []byte(nil), []byte{1, 1})
 		f.Add(uint8(i), []byte{1, 0, 0, 1, 2}, []byte{0xff, 0xff, 1})
+		f.Add(uint8(i), []byte{1, 1, 'a', 1, 'b'}, []byte("\x00a reason"))
 	}
 	f.Fuzz(func(t *testing.T, which uint8, a, b []byte) {
-		n, ok := Lookup(names[int(which)%len(names)])
-		if !ok {
+		n, err := Lookup(names[int(which)%len(names)])
+		if err != nil {
 			t.Fatal("no such reducer")
 		}
 		ab, ba := n.Merge(nil, a, b), n.Merge(nil, b, a)
@@ -338,17 +341,17 @@ func BenchmarkMergeTotals(b *testing.B) {
 }
 
 func FuzzLift(f *testing.F) {
-	names := []string{"sum", "sum:uint8", "sum:float64", "mean", "count", "min", "max:float64", "identity:bool", "identity"}
+	names := []string{"sum", "sum:uint8", "sum:float64", "mean", "count", "min", "max:float64", "identity:bool", "identity", "distinct-approx", "histogram(0)", "quantile(0.5)", "top-k(3)"}
 	for i := range names {
 		f.Add(uint8(i), []byte("-12.5e3"))
 		f.Add(uint8(i), []byte("7"))
 	}
 	f.Fuzz(func(t *testing.T, which uint8, text []byte) {
-		n, ok := LookupText(names[int(which)%len(names)])
-		if !ok {
+		n, err := LookupText(names[int(which)%len(names)])
+		if err != nil {
 			t.Fatal("no such reducer")
 		}
-		acc, err := n.Lift(nil, text)
+		acc, err := n.Lift(nil, text, 0)
 		if err != nil {
 			return
 		}
@@ -364,7 +367,7 @@ func FuzzLift(f *testing.F) {
 		}
 		// What is shown lifts to what is shown.
 		shown := guest.Text(nil, n.Result, res)
-		if acc, err = n.Lift(nil, shown); err != nil {
+		if acc, err = n.Lift(nil, shown, 0); err != nil {
 			t.Fatalf("%s of %s: %v", n.Name, shown, err)
 		}
 		if again, err := n.Reduce(nil, acc); err != nil || !bytes.Equal(again, res) {

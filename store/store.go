@@ -133,6 +133,13 @@ type Writer interface {
 	Abort(ctx context.Context) error
 }
 
+// A Copier is a Writer that can take the bytes of an object of its bucket without reading all of them.
+type Copier interface {
+	// Copy writes all of the object o, as it was at its ETag. It returns ErrChanged if the object is no longer that one. After an error the Writer
+	// can only be aborted.
+	Copy(ctx context.Context, o Object) error
+}
+
 // A Handle identifies a pending object in its bucket: an upload id, a staging name. It is plain data and
 // survives the process that made it.
 type Handle struct {
@@ -145,7 +152,7 @@ type Handle struct {
 type Pending struct {
 	Handle
 	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"` // of the whole content, hexadecimal
+	SHA256 string `json:"sha256"` // of the whole content, hexadecimal; "" if a Copier has copied some of it
 	Parts  []Part `json:"parts,omitempty"`
 }
 

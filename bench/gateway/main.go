@@ -84,7 +84,7 @@ func run(dir, buckets, access, secret string) error {
 	os.Stdout = os.Stderr
 
 	// New changes the working directory to dir, so that everything before it sees relative names as the user meant them.
-	be, err := posix.New(dir, meta.XattrMeta{}, posix.PosixOpts{Concurrency: 5000})
+	be, err := posix.New(dir, meta.XattrMeta{}, posix.PosixOpts{Concurrency: 5000, CopyObjectThreshold: 5 << 30})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	kongcompletion "github.com/jotaen/kong-completion"
+
+	"github.com/millrace/millrace/reducer"
 )
 
 const description = `Search and process millions of objects where they lie.
@@ -69,6 +71,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 		kong.Exit(func(code int) { panic(exit(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
 		kong.WithHyphenPrefixedParameters(true),
+		kong.Vars{"reducers": reducer.Operations},
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "search", Title: "Search:"},
 			{Key: "input", Title: "Input:"},

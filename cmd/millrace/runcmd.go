@@ -60,13 +60,15 @@ type jobFlags struct {
 	Input   []string `group:"input" short:"i" sep:"none" placeholder:"URI" help:"Where to read; may be repeated."`
 	inputFlags
 
-	Output   string     `group:"output" short:"o" placeholder:"URI" help:"Where to write; - or nothing prints."`
-	Reducers int        `group:"output" short:"r" placeholder:"N" help:"Partitions of the result, a part each (default 1)."`
-	Format   job.Format `group:"output" placeholder:"text|jsonl" help:"How records are written (default text: key TAB value)."`
+	Output   string          `group:"output" short:"o" placeholder:"URI" help:"Where to write; - or nothing prints."`
+	Reducers int             `group:"output" short:"r" placeholder:"N" help:"Partitions of the result, a part each (default 1)."`
+	Format   job.Format      `group:"output" placeholder:"text|jsonl|arrow|parquet" help:"How records are written (default text: key TAB value)."`
+	Compress job.Compression `group:"output" placeholder:"gzip|zstd" help:"Compress the parts of text and jsonl."`
+	Single   string          `group:"output" placeholder:"NAME" help:"Put all parts together in one object of that name (text and jsonl)."`
 
 	Engine    job.Engine        `group:"program" placeholder:"wasm|native" help:"How a Go package is built and run (default wasm)."`
 	Param     map[string]string `group:"program" short:"p" mapsep:"none" placeholder:"NAME=VALUE" help:"A parameter of the program; may be repeated."`
-	Reducer   string            `group:"program" placeholder:"NAME" help:"Stock reducer for a program that has none: sum, sum:float64, count, min, max, mean, identity."`
+	Reducer   string            `group:"program" placeholder:"NAME" help:"Stock reducer of the lines that a program prints: ${reducers}. Some take arguments, as in top-k(10)."`
 	Isolation job.Isolation     `group:"program" placeholder:"object|split" help:"Whether each object has a fresh instance of the program or the objects of a split share one (default object)."`
 	OKExit    []int             `group:"program" name:"ok-exit" placeholder:"CODE" help:"Exit codes of a command that mean success (default 0)."`
 
@@ -120,6 +122,8 @@ func (f *jobFlags) apply(spec *job.Spec) error {
 	override(&spec.Reducers, f.Reducers)
 	override(&spec.Reducer, f.Reducer)
 	override(&spec.Format, f.Format)
+	override(&spec.Compress, f.Compress)
+	override(&spec.Single, f.Single)
 	override(&spec.Deterministic, f.Deterministic)
 	override(&spec.Slots, f.Slots)
 	override(&spec.Isolation, f.Isolation)

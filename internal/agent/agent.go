@@ -42,6 +42,7 @@ type Printer interface {
 type Output struct {
 	Bucket store.Bucket
 	Prefix store.Key // of all keys, "" or ending in "/"
+	Pieces store.Key // where parts go, below Prefix, that are put together in the end; "" if they are not
 	// Record writes a handle down before its first byte is uploaded, so that somebody can clean up after us.
 	Record func(ctx context.Context, attempt string, h store.Handle) error
 	// Discard gives the upload up and forgets it.

@@ -52,7 +52,7 @@ func (e attemptError) Error() string { return string(e) }
 // run does the work and returns what it came to.
 func (t *try) run(ctx context.Context) (*coordinator.Result, error) {
 	if t.a.job.Output != nil {
-		t.text = &upload{out: t.a.job.Output, attempt: t.lease.Attempt.String(), key: store.Key("part-" + t.lease.Attempt.Task)}
+		t.text = &upload{out: t.a.job.Output, attempt: t.lease.Attempt.String(), key: t.a.job.Output.Pieces + store.Key("part-"+t.lease.Attempt.Task) + store.Key(job.Suffix(t.a.job.Hello.Format, t.a.job.Hello.Compress))}
 	}
 	if t.lease.Attempt.Task.IsReduce() {
 		return t.reduce(ctx)

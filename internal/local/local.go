@@ -283,7 +283,7 @@ func (r *running) committed(c *coordinator.Committed) {
 func (r *running) finish(ctx context.Context, o *coordinator.Outcome, s *plan.Summary, reducers int) (*job.Result, error) {
 	m := job.Manifest{
 		Version: 1, Job: r.id, Created: r.began.UTC().Truncate(time.Second),
-		Program: r.program(), Inputs: r.spec.Inputs, Params: r.spec.Params, Reducers: reducers, Format: r.spec.Format,
+		Program: r.program(), Inputs: r.spec.Inputs, Params: r.spec.Params, Reducers: reducers, Format: r.spec.Format, Compress: r.spec.Compress,
 		Took: time.Since(r.began), Counters: o.Counters,
 	}
 	m.Counters.Archived, m.Counters.Markers = s.Archived, s.Markers
@@ -312,6 +312,13 @@ func (r *running) finish(ctx context.Context, o *coordinator.Outcome, s *plan.Su
 		if p.Failed != nil {
 			d.Failed = append(d.Failed, commit.Part{Pending: *p.Failed, Records: p.Counters.Failed})
 		}
+	}
+	if r.spec.Single != "" {
+		p, err := r.claim.Assemble(ctx, r.spec.Single, d.Parts)
+		if err != nil {
+			return nil, err
+		}
+		d.Parts = []commit.Part{p}
 	}
 	r.parts.Store(int64(len(d.Parts) + len(d.Failed)))
 	if err := r.claim.Decide(ctx, d); err != nil {

@@ -180,6 +180,9 @@ func (r *running) take(ctx context.Context) error {
 		return err
 	}
 	r.then(func() error { return r.claim.Release(context.WithoutCancel(ctx)) })
+	if r.spec.Single != "" {
+		out.Pieces = commit.Pieces(r.id)
+	}
 	up := r.claim.Uploads()
 	out.Record, out.Discard = up.Record, up.Discard
 	return nil
@@ -250,7 +253,7 @@ func (r *running) hello() runner.Hello {
 	_, _ = h.Write([]byte(r.id)) // digests are compared within a job only
 	hello := runner.Hello{
 		Version: runner.Version, Engine: r.spec.Program.Engine, Name: r.spec.Program.Name, Args: r.spec.Program.Args,
-		Params: r.spec.Params, OKExit: r.spec.OKExit, Limits: r.spec.Limits, Isolation: r.spec.Isolation, Reducer: r.spec.Reducer, Format: r.spec.Format,
+		Params: r.spec.Params, OKExit: r.spec.OKExit, Limits: r.spec.Limits, Isolation: r.spec.Isolation, Reducer: r.spec.Reducer, Format: r.spec.Format, Compress: r.spec.Compress,
 		DigestKey: h.Sum64(), Seed: seed(&r.spec.Program, r.spec.Params), Insecure: r.spec.Insecure,
 	}
 	for _, in := range r.places.inputs {
@@ -275,6 +278,8 @@ func (r *running) reducers() (int, error) {
 	switch {
 	case d.MapOnly && r.spec.Reducers > 0:
 		return 0, &job.Error{Op: r.spec.Program.Name, Err: errors.New("the program does not reduce: give no number of reducers, or name a stock reducer")}
+	case d.MapOnly && r.spec.Format.IsTable():
+		return 0, &job.Error{Op: r.spec.Program.Name, Err: fmt.Errorf("format %s: the program prints lines, which have no columns: name a reducer", r.spec.Format)}
 	case d.MapOnly:
 		return 0, nil
 	}

@@ -65,6 +65,9 @@ type sdkProgram struct {
 }
 
 func newSDK(ctx context.Context, g guestProgram, h *Hello) (program, error) {
+	if h.Reducer != "" {
+		return nil, errors.Join(errOwnReducer, g.close())
+	}
 	params, err := guest.EncodeParams(h.Params)
 	if err != nil {
 		return nil, err

@@ -61,7 +61,7 @@ func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) err
 	if failed != nil {
 		return &attemptError{failed}
 	}
-	if err := s.out.flush(); err != nil {
+	if err := s.out.end(); err != nil {
 		return err
 	}
 	if run == nil {
@@ -93,6 +93,7 @@ func (s *server) mapObject(ctx context.Context, p *Piece, data []byte, body *pie
 	}
 	st := s.mem.Status()
 	s.stage.reset()
+	s.stage.input = int(p.Input)
 	st.Current.Store(uint64(p.Index) + 1)
 	st.Started.Add(1)
 	use, err := s.program.mapObject(ctx, obj, &s.stage)
@@ -152,7 +153,7 @@ func (s *server) letGo() error {
 		}
 	}
 	if len(s.stage.text) > 0 {
-		if err := s.out.write(s.stage.text); err != nil {
+		if _, err := s.out.Write(s.stage.text); err != nil {
 			return err
 		}
 	}

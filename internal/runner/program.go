@@ -110,6 +110,7 @@ func readCode(f *os.File) ([]byte, error) {
 type builtinProgram struct {
 	reducing
 	mapper builtin.Mapper
+	prints bool // what is reduced are the lines that it prints
 }
 
 func newBuiltin(h *Hello) (program, error) {
@@ -121,15 +122,23 @@ func newBuiltin(h *Hello) (program, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := newReducing(guest.Description{ABI: guest.ABI, MapOnly: p.Stock == "", Key: p.Key, Acc: p.Acc, Stock: p.Stock})
+	if p.Stock == "" {
+		r, err := reducingText(h.Reducer)
+		return &builtinProgram{r, m, true}, err
+	}
+	if h.Reducer != "" {
+		return nil, errOwnReducer
+	}
+	r, err := newReducing(guest.Description{ABI: guest.ABI, Key: p.Key, Acc: p.Acc, Stock: p.Stock})
 	if err != nil {
 		return nil, err
 	}
-	if r.native != nil {
-		r.desc.Result = r.native.Result
-	}
-	return &builtinProgram{r, m}, nil
+	r.desc.Result = r.native.Result
+	return &builtinProgram{r, m, false}, nil
 }
+
+// errOwnReducer refuses a stock reducer that a user has named.
+var errOwnReducer = errors.New("the program has a reducer of its own: name none")
 
 func (p *builtinProgram) mapObject(_ context.Context, obj *mapper.Object, out *stage) (u usage, err error) {
 	defer func() {
@@ -137,7 +146,14 @@ func (p *builtinProgram) mapObject(_ context.Context, obj *mapper.Object, out *s
 			err = fmt.Errorf("%w: %v", sandbox.ErrTrap, r)
 		}
 	}()
-	return u, p.mapper.Map(obj, out)
+	if p.native == nil || !p.prints {
+		return u, p.mapper.Map(obj, out)
+	}
+	l := &lines{native: p.native, out: out}
+	if err := p.mapper.Map(obj, l); err != nil {
+		return u, err
+	}
+	return u, l.end()
 }
 
 func (p *builtinProgram) close() error { return nil }

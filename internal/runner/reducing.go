@@ -23,9 +23,9 @@ func newReducing(d guest.Description) (reducing, error) {
 	if d.Stock == "" {
 		return reducing{desc: d}, nil
 	}
-	n, ok := reducer.Lookup(d.Stock)
-	if !ok {
-		return reducing{}, fmt.Errorf("no stock reducer %q", d.Stock)
+	n, err := reducer.Lookup(d.Stock)
+	if err != nil {
+		return reducing{}, err
 	}
 	return reducing{d, n}, nil
 }
@@ -45,6 +45,14 @@ func (r *reducing) reduce(_ context.Context, m *shuffle.Merger, emit func(key, r
 		return usage{}, fmt.Errorf("%w: a reduce of a program that does not reduce", ErrProtocol)
 	}
 	var buf []byte
+	if r.native.Group != nil {
+		for key, values := range m.Groups() {
+			if err := r.native.Group(values, func(result []byte) error { return emit(key, result) }); err != nil {
+				return usage{}, fmt.Errorf("key %q: %w", clip(string(key)), err)
+			}
+		}
+		return usage{}, m.Err()
+	}
 	for key, acc, ok := m.Next(); ok; key, acc, ok = m.Next() {
 		result, err := r.native.Reduce(buf[:0], acc)
 		if err != nil {
@@ -82,18 +90,22 @@ func (s *server) reduce(ctx context.Context, payload []byte, spill *os.File) err
 		return &attemptError{err}
 	}
 	d := s.program.describe()
-	var line []byte
+	w, err := s.out.writer(s.hello.Format, d.Key, d.Result)
+	if err != nil {
+		return &attemptError{err}
+	}
 	use, err := s.program.reduce(ctx, m, func(key, result []byte) error {
-		line = appendRecord(line[:0], s.hello.Format, d.Key, d.Result, key, result)
 		s.done.Output++
-		return s.out.write(line)
+		return w.Record(key, result)
 	})
 	s.account(&use)
+	if err == nil {
+		err = w.Close()
+	}
 	if err != nil {
-		s.out.buf = s.out.buf[:0]
 		return &attemptError{cmp.Or(m.Err(), err)}
 	}
-	return s.out.flush()
+	return s.out.end()
 }
 
 // gather takes n runs from the agent.

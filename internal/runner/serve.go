@@ -83,6 +83,7 @@ func (s *server) greet(ctx context.Context, inProcess *job.Job) error {
 		return fmt.Errorf("%w: version %d, not %d", ErrProtocol, s.hello.Version, Version)
 	}
 	s.hello.Limits = withDefaults(s.hello.Limits)
+	s.out.compress = s.hello.Compress
 	s.program, err = load(ctx, &s.hello, code, inProcess)
 	if err != nil {
 		return s.refuse(err)
@@ -99,6 +100,7 @@ func (s *server) serve(ctx context.Context) error {
 			return err
 		}
 		s.done = Done{User: make(map[string]int64)}
+		s.out.reset()
 		began, user, system, _ := clocks()
 		st := s.mem.Status()
 		st.Objects.Store(0)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/millrace/millrace/internal/format"
 	"github.com/millrace/millrace/internal/guest"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/sandbox"
@@ -16,6 +17,7 @@ type stage struct {
 	types   guest.Description
 	format  job.Format
 	textual bool // records are output, not shuffled
+	input   int  // which of the job's inputs the object is of
 
 	arena   []byte // records: key length u32, value length u32, key, value
 	records int64
@@ -32,7 +34,7 @@ func (s *stage) reset() {
 // Record emits a record.
 func (s *stage) Record(key, value []byte) error {
 	if s.textual {
-		s.text = appendRecord(s.text, s.format, s.types.Key, s.types.Acc, key, value)
+		s.text = format.AppendLine(s.text, s.format, s.types.Key, s.types.Acc, key, value)
 		s.lines++
 	} else {
 		s.arena = binary.LittleEndian.AppendUint32(s.arena, uint32(len(key)))
@@ -84,21 +86,6 @@ func (s *stage) each(f func(key, value []byte) error) error {
 		b = b[8+k+v:]
 	}
 	return nil
-}
-
-// appendRecord appends a record as a line of output.
-func appendRecord(dst []byte, f job.Format, kt, vt guest.Type, key, value []byte) []byte {
-	if f == job.JSONL {
-		dst = append(dst, `{"key":`...)
-		dst = guest.AppendJSON(dst, kt, key)
-		dst = append(dst, `,"value":`...)
-		dst = guest.AppendJSON(dst, vt, value)
-		return append(dst, "}\n"...)
-	}
-	dst = guest.Text(dst, kt, key)
-	dst = append(dst, '\t')
-	dst = guest.Text(dst, vt, value)
-	return append(dst, '\n')
 }
 
 // bytesText writes n bytes for people.

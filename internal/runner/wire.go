@@ -97,6 +97,7 @@ type Hello struct {
 	Isolation job.Isolation     `json:"isolation,omitempty"`
 	Reducer   string            `json:"reducer,omitempty"` // stock reducer for a program without its own
 	Format    job.Format        `json:"format"`
+	Compress  job.Compression   `json:"compress,omitempty"`
 	Inputs    []Input           `json:"inputs"`
 	DigestKey uint64            `json:"digest_key"`
 	Seed      uint64            `json:"seed"` // of what is random in guests: the same for the same program, arguments and parameters

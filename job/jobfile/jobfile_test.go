@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/reducer"
 )
 
 const full = `
@@ -25,6 +26,8 @@ params: {pattern: 'a|b', env: "${SECRET}"}
 reducers: 8
 reducer: sum
 format: jsonl
+compress: zstd
+single: words.zst
 deterministic: check
 limits: {memory: 64MiB, wall: 30s, cpu: 1m30s, output: 4096, records: 1000, reads: 5, read_bytes: 1MiB, writes: 6, log: 10KB, log_lines: 7, shuffle: 1GB, spill: 2GB}
 isolation: split
@@ -57,6 +60,8 @@ func TestParse(t *testing.T) {
 		Reducers:      8,
 		Reducer:       "sum",
 		Format:        job.JSONL,
+		Compress:      job.Zstd,
+		Single:        "words.zst",
 		Deterministic: job.Check,
 		Limits: job.Limits{Memory: 64 << 20, Wall: 30 * time.Second, CPU: 90 * time.Second,
 			Output: 4096, Records: 1000, Reads: 5, ReadBytes: 1 << 20, Writes: 6, Log: 10e3, LogLines: 7, Shuffle: 1e9, Spill: 2e9},
@@ -164,10 +169,17 @@ func TestParseErrors(t *testing.T) {
 		{"tolerance", "tolerate: some", `job.yaml:1:11: tolerate: "some" is neither a number of objects, a percentage nor all`},
 		{"negative tolerance", "tolerate: -1", `job.yaml:1:11: tolerate: "-1" is neither a number of objects, a percentage nor all`},
 		{"engine", "program: {engine: java}", `job.yaml:1:19: program.engine: "java" is none of builtin, wasm, native`},
-		{"format", "format: csv", `job.yaml:1:9: format: "csv" is none of text, jsonl`},
+		{"format", "format: csv", `job.yaml:1:9: format: "csv" is none of text, jsonl, arrow, parquet`},
+		{"compression", "compress: lzma", `job.yaml:1:11: compress: "lzma" is none of gzip, zstd`},
+		{"compressed table", "format: parquet\ncompress: gzip", `job.yaml:2:11: compress: parquet files are compressed in themselves`},
+		{"single table", "format: arrow\nsingle: x", `job.yaml:2:9: single: arrow files cannot be put together`},
+		{"single in a directory", "single: a/b", `job.yaml:1:9: single: "a/b": want a name without slashes that begins neither with _ nor with a dot`},
+		{"single manifest", "single: _manifest.json", `job.yaml:1:9: single: "_manifest.json": want a name without slashes that begins neither with _ nor with a dot`},
 		{"no determinism", "deterministic: never", `job.yaml:1:16: deterministic: "never" is none of check`},
 		{"isolation", "isolation: thread", `job.yaml:1:12: isolation: "thread" is none of object, split`},
-		{"reducer", "reducer: avg", `job.yaml:1:10: reducer: "avg" is none of sum, sum:float64, count, min, max, mean, identity`},
+		{"reducer", "reducer: avg", `job.yaml:1:10: reducer: "avg" is none of ` + reducer.Operations},
+		{"argument of a reducer", "reducer: top-k(0)", `job.yaml:1:10: reducer: top-k: want a number from 1 to 1000, as in top-k(10)`},
+		{"one input to join", "inputs: [./a]\nreducer: join(left)", `job.yaml:2:10: reducer: join(left) wants 2 inputs, not 1`},
 		{"digest", "program: {digest: abc}", "job.yaml:1:19: program.digest: not a SHA-256 in lower case hexadecimal"},
 		{"path of a builtin", "program: {engine: builtin, path: x}", "job.yaml:1:34: program.path: a builtin has none"},
 		{"parameter", `params: {"a=b": x}`, `job.yaml:1:9: params: "a=b" is not a name of a parameter`},
@@ -233,6 +245,9 @@ func TestValidateWantsAll(t *testing.T) {
 		{job.Spec{}, "inputs: none given"},
 		{job.Spec{Inputs: []string{"s3://b"}}, "program: none given"},
 		{job.Spec{Inputs: []string{"b"}, Program: job.Program{Name: "x"}}, "inputs[0]: b: neither a URI like s3://bucket/prefix nor a path like ./dir"},
+		{job.Spec{Inputs: []string{"s3://b"}, Program: job.Program{Name: "x"}, Format: job.Arrow}, "format: arrow is not printed: name an output"},
+		{job.Spec{Inputs: []string{"s3://b"}, Program: job.Program{Name: "x"}, Single: "x"}, "single: name an output in which it lies"},
+		{job.Spec{Inputs: []string{"s3://b"}, Program: job.Program{Name: "x"}, Compress: job.Gzip}, "compress: what is printed is not compressed: name an output"},
 		{job.Spec{Inputs: []string{"s3://b"}, Program: job.Program{Name: "x"}, Tolerate: "101%"}, `tolerate: "101%" is neither a number of objects, a percentage nor all`},
 	}
 	for _, tt := range tests {

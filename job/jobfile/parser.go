@@ -36,6 +36,8 @@ func (p *parser) spec(n *yaml.Node, s *job.Spec) error {
 		"reducers":       number(p, &s.Reducers),
 		"reducer":        p.text(&s.Reducer),
 		"format":         p.text((*string)(&s.Format)),
+		"compress":       p.text((*string)(&s.Compress)),
+		"single":         p.text(&s.Single),
 		"deterministic":  p.text((*string)(&s.Deterministic)),
 		"limits": p.fields(map[string]setter{
 			"memory":     p.size(&s.Limits.Memory),

@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/reducer"
 	"github.com/millrace/millrace/store"
 )
 
@@ -40,6 +42,15 @@ func Validate(s *job.Spec) error {
 	if s.Program.Path == "" && s.Program.Name == "" {
 		return wrong("program", "none given")
 	}
+	if prints(s) && s.Format.IsTable() {
+		return wrong("format", "%s is not printed: name an output", s.Format)
+	}
+	if prints(s) && s.Compress != "" {
+		return wrong("compress", "what is printed is not compressed: name an output")
+	}
+	if prints(s) && s.Single != "" {
+		return wrong("single", "name an output in which it lies")
+	}
 	return check(s)
 }
 
@@ -49,6 +60,7 @@ func check(s *job.Spec) error {
 		func() error { return checkCounts(s) },
 		func() error { return checkWords(s) },
 		func() error { return checkProgram(s) },
+		func() error { return checkReducer(s) },
 		func() error { return checkStore(&s.Store) },
 		func() error { return checkGlobs("include", s.Include) },
 		func() error { return checkGlobs("exclude", s.Exclude) },
@@ -109,10 +121,10 @@ func checkWords(s *job.Spec) error {
 		field, got string
 		known      []string
 	}{
-		{"format", string(s.Format), []string{string(job.Text), string(job.JSONL)}},
+		{"format", string(s.Format), []string{string(job.Text), string(job.JSONL), string(job.Arrow), string(job.Parquet)}},
+		{"compress", string(s.Compress), []string{string(job.Gzip), string(job.Zstd)}},
 		{"deterministic", string(s.Deterministic), []string{string(job.Check)}},
 		{"isolation", string(s.Isolation), []string{string(job.IsolateObject), string(job.IsolateSplit)}},
-		{"reducer", s.Reducer, []string{"sum", "sum:float64", "count", "min", "max", "mean", "identity"}},
 		{"program.engine", string(s.Program.Engine), []string{string(job.Builtin), string(job.Wasm), string(job.Native)}},
 	} {
 		if w.got != "" && !slices.Contains(w.known, w.got) {
@@ -121,6 +133,16 @@ func checkWords(s *job.Spec) error {
 	}
 	if strings.ContainsFunc(s.Name, unicode.IsControl) || len(s.Name) > 200 {
 		return wrong("name", "%.200q: control characters, or more than 200 bytes", s.Name)
+	}
+	if s.Format.IsTable() && s.Compress != "" {
+		return wrong("compress", "%s files are compressed in themselves", s.Format)
+	}
+	switch {
+	case s.Format.IsTable() && s.Single != "":
+		return wrong("single", "%s files cannot be put together", s.Format)
+	case strings.ContainsFunc(s.Single, unicode.IsControl) || strings.ContainsAny(s.Single, "/\\") || strings.HasPrefix(s.Single, "_") ||
+		strings.HasPrefix(s.Single, ".") || len(s.Single) > 200 || !utf8.ValidString(s.Single):
+		return wrong("single", "%.200q: want a name without slashes that begins neither with _ nor with a dot", s.Single)
 	}
 	if _, err := ParseTolerance(s.Tolerate); err != nil {
 		return &FieldError{"tolerate", err}
@@ -140,6 +162,20 @@ func checkProgram(s *job.Spec) error {
 	}
 	if p.Digest != "" && (len(p.Digest) != 64 || strings.Trim(p.Digest, "0123456789abcdef") != "") {
 		return wrong("program.digest", "not a SHA-256 in lower case hexadecimal")
+	}
+	return nil
+}
+
+func checkReducer(s *job.Spec) error {
+	if s.Reducer == "" {
+		return nil
+	}
+	n, err := reducer.LookupText(s.Reducer)
+	if err != nil {
+		return &FieldError{"reducer", err}
+	}
+	if n.Inputs > 0 && len(s.Inputs) > 0 && len(s.Inputs) < n.Inputs {
+		return wrong("reducer", "%s wants %d inputs, not %d", s.Reducer, n.Inputs, len(s.Inputs))
 	}
 	return nil
 }
@@ -172,8 +208,7 @@ func checkGlobs(field string, globs []string) error {
 func checkPlaces(s *job.Spec) error {
 	var output, work store.URI
 	var err error
-	prints := s.Output == "" || s.Output == "-"
-	if !prints {
+	if !prints(s) {
 		if output, err = place("output", s.Output); err != nil {
 			return err
 		}
@@ -194,7 +229,7 @@ func checkPlaces(s *job.Spec) error {
 			return wrong(field, "%s is given twice", u)
 		}
 		seen[u] = true
-		if !prints && inside(output, u) {
+		if !prints(s) && inside(output, u) {
 			return wrong("output", "%s lies inside input %s", output, u)
 		}
 		if s.Work != "" && inside(work, u) {
@@ -203,6 +238,9 @@ func checkPlaces(s *job.Spec) error {
 	}
 	return nil
 }
+
+// prints reports whether the job has no output but what it prints.
+func prints(s *job.Spec) bool { return s.Output == "" || s.Output == "-" }
 
 func place(field, uri string) (store.URI, error) {
 	u, err := store.ParseURI(uri)

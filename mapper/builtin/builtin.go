@@ -1,4 +1,4 @@
-// Package builtin holds the programs that are compiled into millrace: grep, sort and words.
+// Package builtin holds the programs that are compiled into millrace: fields, grep, sort and words.
 // They run in the jail like everybody's code, for they read hostile mail.
 package builtin
 
@@ -12,7 +12,8 @@ type Program struct {
 	Name string
 	Key  guest.Type // of emitted keys
 	Acc  guest.Type // of emitted values
-	// Stock is the reducer of its records by name ("sum:int64"), "" for a program that only prints text (map-only).
+	// Stock is the reducer of its records by name ("sum:int64"), "" for a program that only prints text: it is map-only, or a job names
+	// a reducer of the lines.
 	Stock string
 	// New checks params and returns an instance that one slot uses for many objects, one at a time.
 	// An error names the parameter and is shown to the user as it is.

@@ -1,7 +1,7 @@
 package builtin
 
 // All returns the builtin programs, ordered by name.
-func All() []*Program { return []*Program{grep(), sorted(), words()} }
+func All() []*Program { return []*Program{fields(), grep(), sorted(), words()} }
 
 // Lookup returns the builtin program of that name.
 func Lookup(name string) (*Program, bool) {

@@ -86,11 +86,12 @@ type writer struct {
 	ctx    context.Context // of the uploads
 	cancel context.CancelCauseFunc
 
-	sum   hash.Hash
+	sum   hash.Hash // nil once something was copied
 	size  int64
 	part  []byte // being filled
 	count int    // of parts handed to uploads
 	done  bool   // sealed or aborted
+	reads bool   // the store does not copy
 
 	slots chan struct{}
 	wg    sync.WaitGroup
@@ -119,7 +120,9 @@ func (w *writer) Write(p []byte) (int, error) {
 		}
 		n := min(limit-len(w.part), len(p)-written)
 		w.part = append(w.part, p[written:written+n]...)
-		w.sum.Write(p[written : written+n])
+		if w.sum != nil {
+			w.sum.Write(p[written : written+n])
+		}
 		w.size += int64(n)
 		written += n
 	}
@@ -207,7 +210,11 @@ func (w *writer) Seal(ctx context.Context) (store.Pending, error) {
 	}
 	w.end()
 	slices.SortFunc(w.parts, func(a, b store.Part) int { return a.Number - b.Number })
-	return store.Pending{Handle: w.h, Size: w.size, SHA256: hex.EncodeToString(w.sum.Sum(nil)), Parts: w.parts}, nil
+	p := store.Pending{Handle: w.h, Size: w.size, Parts: w.parts}
+	if w.sum != nil {
+		p.SHA256 = hex.EncodeToString(w.sum.Sum(nil))
+	}
+	return p, nil
 }
 
 // end lets go of what the writer holds.

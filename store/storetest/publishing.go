@@ -3,6 +3,8 @@ package storetest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -79,6 +81,57 @@ var publishing = []behaviour{
 		got, err := s.read("large", o.ETag, 0, -1)
 		if err != nil || sha(got) != p.SHA256 {
 			s.Errorf("object of %d bytes reads as %d, %v, with another content", n, len(got), err)
+		}
+	}},
+	{"copies of objects, if the driver makes such", func(s *suite) {
+		w, err := s.b.Create(s.ctx, "all", nil)
+		if err != nil {
+			s.Fatal(err)
+		}
+		c, ok := w.(store.Copier)
+		if !ok {
+			if err := w.Abort(s.ctx); err != nil {
+				s.Error(err)
+			}
+			return
+		}
+		want := ""
+		for i, n := range []int{0, 100, 9 << 20, 3, 14 << 20, 1} {
+			key := store.Key(fmt.Sprintf("a dir/+%d %%/ü", i))
+			body := text(n + i)[i:]
+			o := s.publish(s.seal(key, body))
+			if err := c.Copy(s.ctx, o); err != nil {
+				s.Fatalf("Copy of %d bytes: %v", n, err)
+			}
+			if i == 3 {
+				if _, err := io.WriteString(w, "written"); err != nil {
+					s.Fatal(err)
+				}
+				body += "written"
+			}
+			want += body
+		}
+		p, err := w.Seal(s.ctx)
+		if err != nil {
+			s.Fatal(err)
+		}
+		if p.Size != int64(len(want)) || p.SHA256 != "" {
+			s.Errorf("Seal = size %d, SHA-256 %q, want %d and none", p.Size, p.SHA256, len(want))
+		}
+		s.publish(p)
+		if got, err := s.read("all", "", 0, -1); err != nil || sha(got) != sha(want) {
+			s.Errorf("got %d bytes, %v, want %d", len(got), err, len(want))
+		}
+		o := s.stat("a dir/+2 %/ü")
+		s.put(o.Key, "another")
+		if w, err = s.b.Create(s.ctx, "all", nil); err != nil {
+			s.Fatal(err)
+		}
+		if err := w.(store.Copier).Copy(s.ctx, o); !errors.Is(err, store.ErrChanged) {
+			s.Errorf("Copy of an older version: got %v, want ErrChanged", err)
+		}
+		if err := w.Abort(s.ctx); err != nil {
+			s.Error(err)
 		}
 	}},
 	{"publish twice", func(s *suite) {

@@ -13,11 +13,12 @@
 //	_millrace/claim-JOB-NONCE.json      who works here; see below
 //	_millrace/uploads/ATTEMPT-HASH.json a pending upload, written down before its first byte
 //	_millrace/plan/…                    the plan
+//	_millrace/pieces/JOB/part-r-00000 … what is put together to one part
 //	_millrace/commit.json               a Decision
 //
 // In the order of their writing:
 //
-//	claim → uploads → decision → (old manifest deleted) → parts published → (old parts deleted) → manifest
+//	claim → uploads → (pieces published and put together) → decision → (old manifest deleted) → parts published → (old parts deleted) → manifest
 //	      → uploads and plan removed → decision removed → claim removed
 //
 // # Claims
@@ -91,6 +92,7 @@ const (
 	workDir      = "_millrace/"
 	claimPrefix  = "claim-"
 	uploadsDir   = "uploads/"
+	piecesDir    = "pieces/"
 	decisionName = "commit.json"
 
 	// PlanDir is where a job keeps its plan, below the output.

@@ -27,6 +27,7 @@ type Decision struct {
 type Part struct {
 	Pending store.Pending `json:"pending"`
 	Records int64         `json:"records"`
+	Pieces  []job.Piece   `json:"pieces,omitempty"` // if it was put together
 }
 
 // Decide writes the decision of the job that holds the claim. d gives Parts, Failed and Manifest; the rest is

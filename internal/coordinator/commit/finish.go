@@ -83,6 +83,7 @@ func (o *output) publish(ctx context.Context, d *Decision) (*job.Manifest, error
 				SHA256:  p.Pending.SHA256,
 				ETag:    obj.ETag,
 				Records: p.Records,
+				Pieces:  p.Pieces,
 			}
 			mu.Lock()
 			defer mu.Unlock()

@@ -78,8 +78,9 @@ func (o *output) discard(ctx context.Context, key store.Key, published map[store
 	case err != nil:
 		return err
 	}
-	// A record that names what cannot be a part of this output is not ours, whoever put it there.
-	if published[u.Handle] || o.verifyKey(u.Handle.Key) != nil {
+	// A record that names what cannot be a part of this output, or a piece of one, is not ours, whoever put it there.
+	piece := strings.HasPrefix(string(u.Handle.Key), string(o.work(piecesDir)))
+	if published[u.Handle] || o.verifyKey(u.Handle.Key) != nil && !piece {
 		return nil
 	}
 	o.step("sweep: discard an upload")
