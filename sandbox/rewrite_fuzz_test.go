@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"maps"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -84,12 +85,15 @@ func (r *reference) check(t *testing.T, code []byte, whole bool, seed uint32) {
 		}
 		return
 	}
+	runtime.LockOSThread()
 	begin := threadUsage().user
 	w, err := rewrite(m)
+	took := threadUsage().user - begin
+	runtime.UnlockOSThread()
 	if err != nil {
 		t.Fatalf("%v\n%x", err, code)
 	}
-	if took := threadUsage().user - begin; took > time.Second || len(w.code) > 12*len(code)+100_000 {
+	if took > time.Second || len(w.code) > 12*len(code)+100_000 {
 		t.Errorf("%v and %d bytes for %d", took, len(w.code), len(code))
 	}
 	if _, err := validateModule(w.code); err != nil {
