@@ -61,7 +61,13 @@ func newReference(tb testing.TB) *reference {
 		for name, short := range functions {
 			s := parseSignature(short)
 			b.NewFunctionBuilder().WithGoFunction(api.GoFunc(func(_ context.Context, stack []uint64) {
-				call := fmt.Sprint(name, stack[:len(s.params)])
+				args := slices.Clone(stack[:len(s.params)])
+				for i, t := range s.params {
+					if t == i32 { // what is in the upper half is anything
+						args[i] = uint64(uint32(args[i]))
+					}
+				}
+				call := fmt.Sprint(name, args)
 				*r.calls = append(*r.calls, call)
 				if len(s.results) > 0 {
 					stack[0] = uint64(crc32.ChecksumIEEE([]byte(call)))
