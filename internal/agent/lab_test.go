@@ -89,8 +89,20 @@ func newLab(t *testing.T, n int, body func(i int) string) *lab {
 	return l
 }
 
-// open plans what the store holds and starts the agent, which is closed with the test.
+// open plans what the store holds and starts the agent, which is closed with the test. Its first runner is ready.
 func (l *lab) open(t *testing.T, j *job.Job, readers int) {
+	t.Helper()
+	if l.launch == nil {
+		l.launch = InProcess(j)
+	}
+	l.start(t, readers)
+	if _, err := l.agent.Describe(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start is open without a wait for the first runner.
+func (l *lab) start(t *testing.T, readers int) {
 	t.Helper()
 	uri, err := store.ParseURI("mem:in/mail/")
 	if err != nil {
@@ -106,9 +118,6 @@ func (l *lab) open(t *testing.T, j *job.Job, readers int) {
 		t.Fatal(err)
 	}
 	inputs[0].Bucket = l.input
-	if l.launch == nil {
-		l.launch = InProcess(j)
-	}
 	pool := NewPool(l.launch)
 	l.agent = New(t.Context(), Job{
 		Sender: coordinator.Sender{Job: "j", Epoch: 1, Node: "n", Incarnation: 1},
@@ -128,9 +137,6 @@ func (l *lab) open(t *testing.T, j *job.Job, readers int) {
 			t.Error(err)
 		}
 	})
-	if _, err := l.agent.Describe(); err != nil { // the first runner is ready
-		t.Fatal(err)
-	}
 }
 
 // lease has the next lease be one for a task.

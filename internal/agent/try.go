@@ -76,10 +76,8 @@ func (t *try) serve(ctx context.Context) (*runner.Done, error) {
 			if _, err := runner.Uints(payload, &slab); err != nil || slab >= runner.Slabs {
 				return nil, t.broken("slab", err)
 			}
-			select {
-			case t.link.free <- slab:
-			default:
-				return nil, t.broken("slab given back twice", nil)
+			if !t.link.back(slab) {
+				return nil, t.broken("slab given back that was not lent", nil)
 			}
 		case runner.KindText, runner.KindMore:
 			if t.again {
