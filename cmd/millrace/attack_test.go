@@ -135,6 +135,7 @@ func TestAttacks(t *testing.T) {
 			if calm.code != 0 {
 				t.Fatalf("good objects alone: %+v", calm)
 			}
+			checkRestored(t, filepath.Join(dir, "calm"), c.engine)
 			outside.Begin()
 			got := runAs(t, c.uid, args("mixed", "out")...)
 			if got.code != 3 {
