@@ -36,7 +36,7 @@ func TestSecurityTable(t *testing.T) {
 		says[proof{"sandbox/sandboxtest", "TestNativeAttacks", a.name}] = a.says
 	}
 	for _, a := range wasmAttacks {
-		says[proof{"sandbox/sandboxtest", "TestWasmAttacks", a.name}] = a.says
+		says[proof{"sandbox/sandboxtest", "TestWasmAttacks", a.Name}] = a.Says
 	}
 	missing := map[proof]bool{}
 	for p := range says {
