@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -71,6 +72,8 @@ type lab struct {
 	input  store.Bucket // as the agent sees it
 	launch Launcher     // nil: in process
 	splits []job.Split
+	hello  runner.Hello // beside what is the same for all
+	code   *os.File
 	verify bool // a sample is mapped again
 	noted  int  // uploads written down and not given up
 	agent  *Agent
@@ -119,9 +122,10 @@ func (l *lab) start(t *testing.T, readers int) {
 	}
 	inputs[0].Bucket = l.input
 	pool := NewPool(l.launch)
+	l.hello.Version, l.hello.Format, l.hello.Inputs = runner.Version, job.Text, []runner.Input{{Root: "mem:in/", Base: len("mail/")}}
 	l.agent = New(t.Context(), Job{
 		Sender: coordinator.Sender{Job: "j", Epoch: 1, Node: "n", Incarnation: 1},
-		Hello:  runner.Hello{Version: runner.Version, Format: job.Text, Inputs: []runner.Input{{Root: "mem:in/", Base: len("mail/")}}},
+		Hello:  l.hello, Code: l.code,
 		Inputs: inputs, Plan: plan.Open(area), Pool: pool, Slots: 1, Readers: readers, Check: l.verify,
 		Output: &Output{
 			Bucket: l.store.Bucket("out"), Prefix: "res/",

@@ -72,7 +72,7 @@ const probeEnv = "SANDBOXTEST_PROBE"
 
 // TestOrdinaryUser runs the attacks once more, as a user without any privilege.
 func TestOrdinaryUser(t *testing.T) {
-	if raced {
+	if Raced {
 		t.Skip("the race detector takes memory and time that the limits of this test do not leave")
 	}
 	dir, err := os.MkdirTemp("", "probe")

@@ -141,7 +141,7 @@ func (o *Outside) Check(t testing.TB) {
 	if err := o.changes(); err != nil {
 		t.Error(err)
 	}
-	if grown := status(t, "VmHWM") - o.memory; grown > maxGrowth && !raced {
+	if grown := status(t, "VmHWM") - o.memory; grown > maxGrowth && !Raced {
 		t.Errorf("this process grew by %d MiB", grown>>20)
 	}
 }

@@ -30,7 +30,7 @@ func nextWorks(t *testing.T, j *Jail) {
 }
 
 func TestWasmAttacks(t *testing.T) {
-	if raced {
+	if Raced {
 		t.Skip("the race detector takes memory and time that the limits of this test do not leave")
 	}
 	o := NewOutside(t)
