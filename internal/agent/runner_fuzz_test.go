@@ -211,6 +211,8 @@ func (x *liar) greet() bool {
 	return err == nil
 }
 
+var tooLong [runner.MaxFrame + 1]byte
+
 // step says the next thing of an attempt, and reports whether there is more.
 func (x *liar) step() bool {
 	x.lies.mu.Lock()
@@ -252,8 +254,8 @@ func (x *liar) step() bool {
 			err = x.conn.Send(runner.KindText, []byte("x"), x.file, x.file)
 		}
 		x.mu.Unlock()
-	case 12: // longer than a frame may be
-		_ = unix.Sendmsg(x.fd, make([]byte, runner.MaxFrame+x.pick(2)), nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+	case 12: // as long as a frame may be, or longer
+		_ = unix.Sendmsg(x.fd, tooLong[x.pick(2):], nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 	case 13:
 		copy(x.mem.Slab(x.pick(runner.Slabs)), x.take(x.pick(256)))
 	}
