@@ -46,6 +46,7 @@ bench-sandbox: deps ## Measure what a jail, a job's start, one object and the en
 	mkdir -p $(LATENCY)
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/.*(empty|regexp)' -benchtime 100000x -timeout 60m ./sandbox
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/(native-split|plain)' -benchtime 100000x -timeout 60m ./internal/runner
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/.*(address|hostsearch)' -benchtime 10000x -timeout 60m ./sandbox
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/(native-object|wasm-go-fresh)' -benchtime 2000x -timeout 60m ./internal/runner ./sandbox
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'JobStart|Runner|Jail' -benchtime 200x -timeout 60m ./internal/local ./internal/agent ./sandbox
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Stop -benchtime 50x -timeout 60m ./sandbox/sandboxtest
