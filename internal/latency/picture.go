@@ -18,6 +18,9 @@ const (
 	firstName, betweenRow = 72, 25
 )
 
+// tail is how many steps at either end are not drawn: half a percent.
+const tail = steps / 200
+
 // colours are told apart on white and on black.
 var colours = []string{"#2f81f7", "#d9730d", "#2da44e", "#a371f7", "#e5534b", "#b08800", "#0f9fa8", "#d05fa2", "#7d8590", "#8a6d3b"}
 
@@ -26,8 +29,8 @@ func draw(all []distribution) []byte {
 	slices.SortStableFunc(all, func(a, b distribution) int { return cmp.Compare(a.At[steps/2], b.At[steps/2]) })
 	least, most := math.Inf(1), math.Inf(-1) // powers of ten
 	for _, d := range all {
-		least = min(least, math.Floor(exponent(d.At[steps/200])))
-		most = max(most, math.Ceil(exponent(d.At[steps-steps/200])))
+		least = min(least, math.Floor(exponent(d.At[tail])))
+		most = max(most, math.Ceil(exponent(d.At[steps-tail])))
 	}
 	x := func(t time.Duration) float64 {
 		e := min(max(exponent(t), least), most)
@@ -60,7 +63,7 @@ text { fill: #1f2328 } .dim { fill: #59636e } .grid { stroke: #d1d9e0 } .back { 
 			dash = ` stroke-dasharray="6 3"`
 		}
 		fmt.Fprintf(&b, `<polyline class="line" stroke="%s"%s points="`, colour, dash)
-		for s := range steps + 1 {
+		for s := tail; s <= steps-tail; s++ {
 			fmt.Fprintf(&b, "%.1f,%.1f ", x(d.At[s]), y(float64(s)/steps))
 		}
 		row := firstName + i*betweenRow
