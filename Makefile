@@ -46,11 +46,28 @@ bench-shuffle: deps ## Measure sorting, grouping and counting beside what people
 	$(GO) test -run '^$$' -bench '^Benchmark(Sort|GroupBy|WordCount)$$' -benchtime 1x -timeout 8h ./bench
 
 .PHONY: bench-sandbox
-bench-sandbox: deps ## Measure what a jail, a job's start and the mapping of one object take.
+bench-sandbox: export LATENCY = $(CURDIR)/bin/latency
+bench-sandbox: deps ## Measure what a jail, a job's start, one object and the end of a guest take; draw bench/latency.svg.
+	rm -rf $(LATENCY)
+	mkdir -p $(LATENCY)
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/.*(empty|regexp)' -benchtime 100000x -timeout 60m ./sandbox
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/(native-split|plain)' -benchtime 100000x -timeout 60m ./internal/runner
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/.*(address|hostsearch)' -benchtime 10000x -timeout 60m ./sandbox
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/(native-object|wasm-go-fresh)' -benchtime 2000x -timeout 60m ./internal/runner ./sandbox
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'JobStart|Runner|Jail' -benchtime 200x -timeout 60m ./internal/local ./internal/agent ./sandbox
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Stop -benchtime 50x -timeout 60m ./sandbox/sandboxtest
+	cp $(LATENCY)/latency.svg bench/latency.svg
+
+FUZZTIME ?= 15m
+
+.PHONY: fuzz
+fuzz: ## Run each fuzzer for FUZZTIME (15m).
+	@for pkg in $$($(GO) list ./...); do \
+		for name in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$name"; \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$pkg || exit 1; \
+		done; \
+	done
 
 .PHONY: soak-sandbox
 soak-sandbox: deps ## Restore a guest a million times, open 10,000 damaged modules, as root and as an ordinary user.

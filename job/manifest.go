@@ -80,6 +80,7 @@ type Counters struct {
 	WriteBytes int64 `json:"write_bytes"`
 	LogLines   int64 `json:"log_lines"`
 	LogDropped int64 `json:"log_dropped"` // of those, lines over the limit
+	Restored   int64 `json:"restored"`    // objects for which the program was brought back to a snapshot, not started
 }
 
 // A Result is how a job ended, for whoever started it.

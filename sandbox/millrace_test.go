@@ -6,9 +6,11 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -19,6 +21,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/zeebo/xxh3"
 
 	"github.com/millrace/millrace/internal/hostfn"
 )
@@ -323,11 +326,13 @@ func TestMillraceC(t *testing.T) {
 	}
 }
 
-// FuzzMillrace calls the functions with whatever arguments, on whatever memory.
+// FuzzMillrace calls the functions with whatever arguments, on whatever memory: they answer within their bounds, the hashes are right, and
+// no byte of memory changes but where the call says.
 func FuzzMillrace(f *testing.F) {
 	f.Add([]byte("a+\x00aab\naa"), []byte{0, 0, 2, 0, 9, 9, 1, 0, 0, 3, 6, 64, 128, 3})
 	f.Add(packed(1, []byte("hello")), []byte{2, 1, 0, 30, 64, 64, 0, 0})
 	f.Add(packed(4, []byte("hello")), []byte{2, 4, 0, 18, 64, 64, 0, 0, 3, 0, 9, 32, 4, 1, 2, 3, 5, 9, 8, 7})
+	f.Add([]byte("hash me"), []byte{3, 0, 7, 64, 0, 0, 0, 0, 4, 0, 7, 64, 0, 0, 0, 0, 5, 0, 7, 64, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, content, calls []byte) {
 		h, memory := hostOf(1 << 12)
 		copy(memory, content)
@@ -341,10 +346,54 @@ func FuzzMillrace(f *testing.F) {
 				}
 				args = append(args, v)
 			}
-			if got := c.call(h, args); got < hostfn.TooSmall || int64(got) > int64(len(memory)) {
+			before := bytes.Clone(memory)
+			got := c.call(h, args)
+			if got < hostfn.TooSmall || int64(got) > int64(len(memory)) {
 				t.Errorf("%s%v answers %d", c.name, args, got)
+			}
+			if want := afterCall(c.name, args, got, before, memory); !bytes.Equal(memory, want) {
+				t.Errorf("%s%v answers %d and leaves another memory than it should", c.name, args, got)
 			}
 			calls = calls[8:]
 		}
 	})
+}
+
+// afterCall returns what memory should be after a call that found it as before and answered code. Where the call writes what this test
+// cannot foresee, that is what it wrote.
+func afterCall(name string, args []uint64, code hostfn.Code, before, after []byte) []byte {
+	want := bytes.Clone(before)
+	region := func(at, n uint64) (from, to uint64) {
+		return uint64(uint32(at)), uint64(uint32(at)) + uint64(uint32(n))
+	}
+	wrote := func(at, n uint64) {
+		from, to := region(at, n)
+		copy(want[from:to], after[from:to])
+	}
+	switch {
+	case code == hostfn.Fault || code == hostfn.Invalid:
+	case name == "search_open_1":
+		if code < 0 {
+			wrote(args[3], args[4])
+		}
+	case name == "search_1":
+		wrote(args[4], hostfn.CursorSize)
+		wrote(args[5], uint64(code)*hostfn.FoundSize)
+	case name == "decompress_1":
+		wrote(args[3], args[4])
+	default:
+		from, to := region(args[0], args[1])
+		in, out := before[from:to], want[uint32(args[2]):]
+		switch name {
+		case "sha256_1":
+			sum := sha256.Sum256(in)
+			copy(out, sum[:])
+		case "crc32c_1":
+			table := crc32.MakeTable(crc32.Castagnoli)
+			binary.LittleEndian.PutUint32(out, crc32.Update(binary.LittleEndian.Uint32(out), table, in))
+		case "xxh3_1":
+			binary.LittleEndian.PutUint64(out, xxh3.Hash(in))
+		}
+	}
+	return want
 }

@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/internal/guest"
+	"github.com/millrace/millrace/internal/latency"
 	"github.com/millrace/millrace/internal/mailgen"
 )
 
@@ -191,7 +191,5 @@ func benchmarkObjects(b *testing.B, f func(i int)) {
 		took = append(took, time.Since(begin))
 	}
 	b.StopTimer()
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2]), "p50-ns")
-	b.ReportMetric(float64(took[len(took)*99/100]), "p99-ns")
+	latency.Report(b, took)
 }

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/millrace/millrace/internal/latency"
 	"github.com/millrace/millrace/sandbox/sandboxtest/asuser"
 )
 
@@ -257,7 +257,5 @@ func BenchmarkJail(b *testing.B) {
 		p.Kill()
 		p.Wait()
 	}
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2]), "p50-ns")
-	b.ReportMetric(float64(took[len(took)*99/100]), "p99-ns")
+	latency.Report(b, took)
 }

@@ -96,6 +96,7 @@ type Report struct {
 	System     time.Duration // CPU
 	PeakMemory int64         // bytes
 	Exit       int
+	Restored   bool  // the guest was brought back to a snapshot, not started
 	Reads      int64 // calls and bytes: of wasm those that the guest made, of a native program those by which its pipes were served
 	ReadBytes  int64
 	Writes     int64

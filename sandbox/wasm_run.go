@@ -35,11 +35,13 @@ func (g *wasmGuest) Run(ctx context.Context, r *Run) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	restored := x.resume != nil
 	g.watch.start(ctx, x, limits, start)
 	err = x.call()
 	cause := g.watch.stop()
 	end := threadUsage()
 	report := meter.report()
+	report.Restored = restored
 	report.Wall = time.Since(start)
 	report.User = end.user - usage.user
 	report.System = end.system - usage.system

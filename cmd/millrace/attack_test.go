@@ -135,6 +135,7 @@ func TestAttacks(t *testing.T) {
 			if calm.code != 0 {
 				t.Fatalf("good objects alone: %+v", calm)
 			}
+			checkRestored(t, filepath.Join(dir, "calm"), c.engine)
 			outside.Begin()
 			got := runAs(t, c.uid, args("mixed", "out")...)
 			if got.code != 3 {
@@ -227,5 +228,47 @@ func TestDoctorSandboxOrdinary(t *testing.T) {
 	}
 	if !strings.Contains(got.stdout, "signal a process") || strings.Contains(got.stdout, "FAIL") {
 		t.Errorf("%s", got.stdout)
+	}
+}
+
+// An object may emit as many records as its job says, and not one more, by root and by an ordinary user.
+func TestRecords(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("becoming another user takes root")
+	}
+	dir := openDir(t)
+	program, in, spec := filepath.Join(dir, "hostile"), filepath.Join(dir, "in"), filepath.Join(dir, "job.yaml")
+	text, err := os.ReadFile(hostile(t, job.Wasm))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(program, text, 0o755), os.Mkdir(in, 0o755),
+		os.WriteFile(spec, fmt.Appendf(nil, "program: %q\nreducers: 1\nlimits: {records: 5}\ntolerate: all\n", program), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	place(t, in, "a", "just as many\n") // and one for the object itself
+	place(t, in, "b", "one more than just many\n")
+	place(t, in, "c", "flood\n")
+	place(t, in, "d", "empties\n")
+	place(t, in, "e", "just again\n")
+	for _, uid := range []int{0, asuser.Nobody} {
+		out := filepath.Join(openDir(t), "out")
+		got := runAs(t, uid, "run", spec, "-i", in, "-o", out, "--slots", "1")
+		if got.code != 3 {
+			t.Fatalf("as %d: %+v", uid, got)
+		}
+		m, parts := published(t, out)
+		if !strings.HasSuffix(parts, "again\t1\nas\t1\njust\t2\nmany\t1\nseen\t2\n") {
+			t.Errorf("as %d: got %q", uid, parts)
+		}
+		reasons := failures(t, out, &m)
+		for _, name := range []string{"b", "c", "d"} {
+			if !strings.HasSuffix(reasons[name], "records limit: 6 of 5") {
+				t.Errorf("as %d: %s: %q", uid, name, reasons[name])
+			}
+		}
+		if len(reasons) != 3 {
+			t.Errorf("as %d: %v", uid, reasons)
+		}
 	}
 }

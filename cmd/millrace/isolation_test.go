@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/internal/mailgen"
+	"github.com/millrace/millrace/internal/runner"
 	"github.com/millrace/millrace/job"
 )
 
@@ -52,6 +53,30 @@ func TestIsolationSameOutput(t *testing.T) {
 					t.Errorf("%s, %s: %d bytes of output in isolation %s, %d in the other", name, engine, len(parts), isolation, len(want))
 				}
 			}
+		}
+	}
+}
+
+// A native guest begins with its streams, and one of a split with the memory in which its objects lie. It has no other descriptor.
+func TestIsolationDescriptors(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("native programs need root")
+	}
+	in, program := t.TempDir(), hostile(t, job.Native)
+	for i := range 3 {
+		place(t, in, fmt.Sprint(i), "descriptors\n")
+	}
+	streams := "INHERITED 0 pipe 0\t3\nINHERITED 1 pipe 0\t3\nINHERITED 2 pipe 0\t3\n"
+	memory := fmt.Sprintf("INHERITED 3 file %d\t3\n", runner.SlabSize)
+	open := "OPEN 0 pipe 0\t3\nOPEN 1 pipe 0\t3\nOPEN 2 pipe 0\t3\n" // the SDK maps the memory, and closes it
+	words := "descriptors\t3\nseen\t3\n"
+	for isolation, want := range map[job.Isolation]string{
+		job.IsolateObject: streams + open + words,
+		job.IsolateSplit:  streams + memory + open + words,
+	} {
+		code, stdout, stderr := ended(t, "run", program, "-i", in, "--isolation", string(isolation), "--tolerate", "0")
+		if code != 0 || stdout != want {
+			t.Errorf("%s: exit code %d, got %q, want %q\n%s", isolation, code, stdout, want, stderr)
 		}
 	}
 }

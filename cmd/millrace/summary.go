@@ -67,6 +67,9 @@ func accountFor(stderr io.Writer, r *job.Result) {
 	if c.Beaten > 0 {
 		text += fmt.Sprintf("; %s beaten by another", count(c.Beaten))
 	}
+	if c.Restored > 0 {
+		text += fmt.Sprintf("; program restored %s times", count(c.Restored))
+	}
 	if c.LogDropped > 0 {
 		text += fmt.Sprintf("; %s of %s of log dropped", count(c.LogDropped), plural(c.LogLines, "line"))
 	}

@@ -327,3 +327,15 @@ func TestRunnerDies(t *testing.T) {
 type dead struct{ Process }
 
 func (dead) Wait() Exit { return Exit{Text: "killed"} }
+
+// A slab is given back once, by the runner that it was lent to.
+func TestSlabs(t *testing.T) {
+	l := &link{free: make(chan uint32, runner.Slabs)}
+	if l.back(1) {
+		t.Error("a slab came back that was not lent")
+	}
+	l.lent[1].Store(true)
+	if !l.back(1) || l.back(1) || len(l.free) != 1 || <-l.free != 1 {
+		t.Error("a slab that was lent did not come back once")
+	}
+}

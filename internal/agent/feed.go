@@ -92,11 +92,14 @@ func (f *feeder) send() error {
 			failed = f.err
 		}
 		f.mu.Unlock()
-		if failed == nil {
-			failed = f.t.link.conn.SendUints(runner.KindBatch, b.slab, uint32(b.n))
-		}
+		l := f.t.link
 		if failed != nil {
-			f.t.link.free <- b.slab
+			l.free <- b.slab
+			continue
+		}
+		l.lent[b.slab].Store(true)
+		if failed = l.conn.SendUints(runner.KindBatch, b.slab, uint32(b.n)); failed != nil {
+			l.back(b.slab)
 		}
 	}
 	return failed

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -71,6 +72,8 @@ type lab struct {
 	input  store.Bucket // as the agent sees it
 	launch Launcher     // nil: in process
 	splits []job.Split
+	hello  runner.Hello // beside what is the same for all
+	code   *os.File
 	verify bool // a sample is mapped again
 	noted  int  // uploads written down and not given up
 	agent  *Agent
@@ -89,8 +92,20 @@ func newLab(t *testing.T, n int, body func(i int) string) *lab {
 	return l
 }
 
-// open plans what the store holds and starts the agent, which is closed with the test.
+// open plans what the store holds and starts the agent, which is closed with the test. Its first runner is ready.
 func (l *lab) open(t *testing.T, j *job.Job, readers int) {
+	t.Helper()
+	if l.launch == nil {
+		l.launch = InProcess(j)
+	}
+	l.start(t, readers)
+	if _, err := l.agent.Describe(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start is open without a wait for the first runner.
+func (l *lab) start(t *testing.T, readers int) {
 	t.Helper()
 	uri, err := store.ParseURI("mem:in/mail/")
 	if err != nil {
@@ -106,13 +121,11 @@ func (l *lab) open(t *testing.T, j *job.Job, readers int) {
 		t.Fatal(err)
 	}
 	inputs[0].Bucket = l.input
-	if l.launch == nil {
-		l.launch = InProcess(j)
-	}
 	pool := NewPool(l.launch)
+	l.hello.Version, l.hello.Format, l.hello.Inputs = runner.Version, job.Text, []runner.Input{{Root: "mem:in/", Base: len("mail/")}}
 	l.agent = New(t.Context(), Job{
 		Sender: coordinator.Sender{Job: "j", Epoch: 1, Node: "n", Incarnation: 1},
-		Hello:  runner.Hello{Version: runner.Version, Format: job.Text, Inputs: []runner.Input{{Root: "mem:in/", Base: len("mail/")}}},
+		Hello:  l.hello, Code: l.code,
 		Inputs: inputs, Plan: plan.Open(area), SpillDir: t.TempDir(), Pool: pool, Slots: 1, Readers: readers, Check: l.verify,
 		Output: &Output{
 			Bucket: l.store.Bucket("out"), Prefix: "res/",
@@ -128,9 +141,6 @@ func (l *lab) open(t *testing.T, j *job.Job, readers int) {
 			t.Error(err)
 		}
 	})
-	if _, err := l.agent.Describe(); err != nil { // the first runner is ready
-		t.Fatal(err)
-	}
 }
 
 // lease has the next lease be one for a task.

@@ -38,8 +38,9 @@ type link struct {
 	mem   *runner.Memory
 	proc  Process
 	ready runner.Ready
-	free  chan uint32 // slabs that are ours
-	dead  bool        // it can serve no further attempt
+	free  chan uint32               // slabs that are ours and unused
+	lent  [runner.Slabs]atomic.Bool // those that are the runner's
+	dead  bool                      // it can serve no further attempt
 
 	killed atomic.Pointer[string] // why the agent killed it
 	stop   chan struct{}          // ends the watch
@@ -123,6 +124,15 @@ func (l *link) died(err error) error {
 	l.proc.Kill()
 	x := l.exit()
 	return fmt.Errorf("%w: %s", errDied, x.Text)
+}
+
+// back takes back a slab that was lent, and reports false if it was not.
+func (l *link) back(slab uint32) bool {
+	if !l.lent[slab].Swap(false) {
+		return false
+	}
+	l.free <- slab // there is room: each slab is in one place
+	return true
 }
 
 // kill ends the runner for a reason that its death will be explained by.

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/latency"
 	"github.com/millrace/millrace/sandbox"
 )
 
@@ -31,9 +31,7 @@ func BenchmarkRunner(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2]), "p50-ns")
-	b.ReportMetric(float64(took[len(took)*99/100]), "p99-ns")
+	latency.Report(b, took)
 	b.ReportMetric(float64(idle), "idle-B")
 }
 

@@ -77,10 +77,8 @@ func (t *try) serve(ctx context.Context) (*runner.Done, error) {
 			if _, err := runner.Uints(payload, &slab); err != nil || slab >= runner.Slabs {
 				return nil, t.broken("slab", err)
 			}
-			select {
-			case t.link.free <- slab:
-			default:
-				return nil, t.broken("slab given back twice", nil)
+			if !t.link.back(slab) {
+				return nil, t.broken("slab given back that was not lent", nil)
 			}
 		case runner.KindText, runner.KindMore:
 			if t.again {
@@ -172,7 +170,7 @@ func (t *try) result(ctx context.Context, d *runner.Done) (*coordinator.Result, 
 		Bytes:   d.Bytes, Emitted: d.Emitted, Output: d.Output, User: d.User,
 		Checked: t.checked, Unchecked: t.unchecked,
 		Queue: t.lease.Queued, Run: time.Since(t.began), CPU: time.Duration(d.CPUUser+d.CPUSystem) + t.checkCPU, PeakMemory: max(d.Peak, d.GuestPeak),
-		Reads: d.Reads, ReadBytes: d.ReadBytes, Writes: d.Writes, WriteBytes: d.WriteBytes, LogLines: d.LogLines, LogDropped: d.LogDropped,
+		Reads: d.Reads, ReadBytes: d.ReadBytes, Writes: d.Writes, WriteBytes: d.WriteBytes, LogLines: d.LogLines, LogDropped: d.LogDropped, Restored: d.Restored,
 	}}
 	for i, reason := range t.lease.Skip {
 		t.fail(i, reason)

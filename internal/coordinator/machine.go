@@ -416,6 +416,7 @@ func (m *Machine) count(c *job.Counters, sign int64) {
 	t.WriteBytes += sign * c.WriteBytes
 	t.LogLines += sign * c.LogLines
 	t.LogDropped += sign * c.LogDropped
+	t.Restored += sign * c.Restored
 	for k, v := range c.User {
 		t.User[k] += sign * v
 	}

@@ -126,7 +126,7 @@ func (w *world) commit(node string) {
 	res := Result{Counters: job.Counters{
 		Objects: n, Bytes: n << 1, Failed: n << 2, Emitted: n << 3, Output: n << 4, User: map[string]int64{"u": n},
 		Queue: l.Queued, Run: time.Duration(n), CPU: time.Duration(n << 5), PeakMemory: n << 6,
-		Reads: n << 7, ReadBytes: n << 8, Writes: n << 9, WriteBytes: n << 10, LogLines: n << 11, LogDropped: n << 12,
+		Reads: n << 7, ReadBytes: n << 8, Writes: n << 9, WriteBytes: n << 10, LogLines: n << 11, LogDropped: n << 12, Restored: n << 13,
 	}, Shuffle: n, Vector: uint64(l.Attempt.Try)}
 	res.Part = &store.Pending{Handle: store.Handle{ID: fmt.Sprint(l.Attempt, node, w.inc[node])}}
 	c := Commit{w.sender(node), l.Attempt, res}

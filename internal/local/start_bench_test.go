@@ -5,11 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/internal/codecache"
+	"github.com/millrace/millrace/internal/latency"
 	"github.com/millrace/millrace/internal/local"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/store"
@@ -76,7 +76,7 @@ func BenchmarkJobStart(b *testing.B) {
 			for b.Loop() {
 				took = append(took, start(b, warm))
 			}
-			percentiles(b, took)
+			latency.Report(b, took)
 		})
 	}
 }
@@ -92,10 +92,4 @@ func openCache(b *testing.B) *codecache.Cache {
 		}
 	})
 	return c
-}
-
-func percentiles(b *testing.B, took []time.Duration) {
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2]), "p50-ns")
-	b.ReportMetric(float64(took[len(took)*99/100]), "p99-ns")
 }

@@ -53,7 +53,7 @@ func usageOf(r *sandbox.Report) usage {
 	return usage{
 		user: r.User, system: r.System, wall: r.Wall, peak: r.PeakMemory, exit: r.Exit,
 		reads: r.Reads, readBytes: r.ReadBytes, writes: r.Writes, writeBytes: r.WriteBytes,
-		logLines: r.LogLines, logDropped: r.LogDropped,
+		logLines: r.LogLines, logDropped: r.LogDropped, restored: r.Restored,
 	}
 }
 

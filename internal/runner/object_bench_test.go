@@ -8,13 +8,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/millrace/millrace/internal/latency"
 	"github.com/millrace/millrace/internal/mailgen"
 	"github.com/millrace/millrace/internal/runner/testdata/invoices"
 	"github.com/millrace/millrace/job"
@@ -56,7 +56,7 @@ func BenchmarkObject(b *testing.B) {
 		if b.N > len(mails) && found == 0 {
 			b.Fatal("no mail names an invoice")
 		}
-		percentiles(b, took)
+		latency.Report(b, took)
 	})
 }
 
@@ -69,16 +69,6 @@ func benchMails() [][]byte {
 		}
 	}
 	return mails
-}
-
-// percentiles reports the median and the 99th percentile.
-func percentiles(b *testing.B, took []time.Duration) {
-	if len(took) == 0 {
-		return
-	}
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2]), "p50-ns")
-	b.ReportMetric(float64(took[len(took)*99/100]), "p99-ns")
 }
 
 // oneCore keeps this process, and what it starts from now on, on one core.
@@ -247,5 +237,5 @@ func benchNative(b *testing.B, isolation job.Isolation, mails [][]byte) {
 		}
 	}
 	b.StopTimer()
-	percentiles(b, took)
+	latency.Report(b, took)
 }

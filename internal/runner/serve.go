@@ -203,6 +203,9 @@ func (s *server) account(r *usage) {
 	d.WriteBytes += r.writeBytes
 	d.LogLines += r.logLines
 	d.LogDropped += r.logDropped
+	if r.restored {
+		d.Restored++
+	}
 }
 
 // A usage is what one run of a guest used.
@@ -212,4 +215,5 @@ type usage struct {
 	exit                                 int
 	reads, readBytes, writes, writeBytes int64
 	logLines, logDropped                 int64
+	restored                             bool
 }

@@ -164,6 +164,7 @@ type Done struct {
 	WriteBytes  int64 `json:"write_bytes"`
 	LogLines    int64 `json:"log_lines"`
 	LogDropped  int64 `json:"log_dropped"`
+	Restored    int64 `json:"restored"` // runs of guests that began at a snapshot
 
 	IndexOffset int64 `json:"index_offset,omitempty"` // of the sections' table in the run file
 	IndexLength int64 `json:"index_length,omitempty"`

@@ -20,7 +20,7 @@ const withoutEnv = "SANDBOXTEST_WITHOUT"
 
 // TestMissingLayer starts jails on machines that lack a layer: they are refused, by the layer's name, unless it is given up.
 func TestMissingLayer(t *testing.T) {
-	if raced {
+	if Raced {
 		t.Skip("the race detector keeps threads of its own, which no filter reaches")
 	}
 	if layer := sandbox.Layer(os.Getenv(withoutEnv)); layer != "" {

@@ -17,98 +17,33 @@ import (
 	"github.com/millrace/millrace/sandbox"
 )
 
-// Each attack is tried for real by the probe. Without is, the guest must get through, print "done" and nothing that worked.
-var nativeAttacks = []struct {
-	name  string
-	args  string // what an Outside says replaces its words
-	is    error
-	says  string
-	lim   sandbox.Limits
-	stdin string
-}{
-	{name: "read /etc/shadow", args: "read /etc/shadow /etc/passwd /etc/ssh /root /home /var /boot /tmp /run"},
-	{name: "read the agent's configuration", args: "read CONFIG"},
-	{name: "read any file", args: "read FILE"},
-	{name: "write outside its work directory", args: "visit"},
-	{name: "write any file", args: "write FILE FILE2 CONFIG"},
-	{name: "fill the work directory by bytes", args: "fill"},
-	{name: "fill the work directory by inodes", args: "inodes"},
-	{name: "fill the work directory by depth", args: "deep"},
-	{name: "fork bomb", args: "forkbomb"},
-	{name: "memory by mmap", args: "memory 2000", is: sandbox.ErrLimit, says: "guest memory limit: used", lim: sandbox.Limits{Memory: 200 << 20}},
-	{name: "memory by mmap, over the jail's", args: "memory 2000", is: sandbox.ErrLimit, says: "guest memory limit", lim: sandbox.Limits{Memory: 4 << 30}},
-	{name: "memory by shared mmap", args: "shared", is: sandbox.ErrLimit, says: "guest memory limit: more than 512 MiB", lim: sandbox.Limits{Memory: 4 << 30}},
-	{name: "memory by mlock", args: "mlock"},
-	{name: "memory by shm and memfd", args: "kernel-memory"},
-	{name: "spin on all threads", args: "threads", is: sandbox.ErrLimit, says: "guest wall clock limit: 500ms", lim: sandbox.Limits{Wall: 500 * time.Millisecond}},
-	{name: "spin on all threads, CPU", args: "threads", is: sandbox.ErrLimit, says: "guest CPU limit: 500ms", lim: sandbox.Limits{CPU: 500 * time.Millisecond}},
-	{name: "daemonize", args: "daemon"},
-	{name: "ignore SIGTERM", args: "stubborn", is: sandbox.ErrLimit, says: "guest wall clock limit: 300ms", lim: sandbox.Limits{Wall: 300 * time.Millisecond}},
-	{name: "signal a host process", args: "kill PID"},
-	{name: "ptrace a host process", args: "ptrace PID"},
-	{name: "inherited descriptors", args: "descriptors"},
-	{name: "environment", args: "environment"},
-	{name: "sockets", args: "sockets"},
-	{name: "connect", args: "connect tcp=127.0.0.1:PORT tcp=[::1]:PORT unix=SOCKET unix=NAME udp=127.0.0.1:PORT ip4:icmp=127.0.0.1"},
-	{name: "metadata address, NATS and agent ports", args: "connect tcp=169.254.169.254:80 tcp=[fd00:ec2::254]:80 tcp=127.0.0.1:4222 tcp=127.0.0.1:6222 tcp=127.0.0.1:8222"},
-	{name: "namespaces", args: "namespaces"},
-	{name: "io_uring", args: "io_uring"},
-	{name: "bpf", args: "bpf"},
-	{name: "perf", args: "perf"},
-	{name: "userfaultfd", args: "userfaultfd"},
-	{name: "keyctl", args: "keyctl"},
-	{name: "mount, umount, pivot_root, fsopen", args: "mounts"},
-	{name: "privileges", args: "privileges"},
-	{name: "setuid binaries", args: "setuid"},
-	{name: "TIOCSTI", args: "terminal"},
-	{name: "mknod", args: "mknod"},
-	{name: "fifo, socket, sparse 1 EiB file as output", args: "outputs"},
-	{name: "core dump", args: "core", is: sandbox.ErrExit, says: "SIGABRT"},
-	{name: "cgroup files", args: "cgroup"},
-	{name: "real-time priority", args: "priority"},
-	{name: "settimeofday", args: "set-clock"},
-	{name: "kernel log", args: "kernel-log"},
-	{name: "machine", args: "machine"},
-	{name: "/proc and /sys", args: "read /proc /proc/self /proc/1 /proc/kcore /proc/keys /sys /sys/kernel /sys/fs/cgroup /sys/devices"},
-	{name: "devices", args: "read /dev/mem /dev/kmem /dev/port /dev/sda /dev/vda /dev/fuse /dev/kvm"},
-	{name: "never reading stdin", args: "sleep 1h", is: sandbox.ErrLimit, says: "guest wall clock limit: 300ms", lim: sandbox.Limits{Wall: 300 * time.Millisecond}, stdin: strings.Repeat("x", 4<<20)},
-	{name: "stopping itself", args: "stop", is: sandbox.ErrLimit, says: "guest wall clock limit: 300ms", lim: sandbox.Limits{Wall: 300 * time.Millisecond}},
-	{name: "1 TB of stdout", args: "out 1000000", is: sandbox.ErrLimit, says: "guest output limit: more than 3 MiB", lim: sandbox.Limits{Output: 3 << 20}},
-	{name: "1 TB of stderr", args: "err 1000000", is: sandbox.ErrLimit, says: "guest wall clock limit: 500ms", lim: sandbox.Limits{Wall: 500 * time.Millisecond}},
-}
-
 func TestNativeAttacks(t *testing.T) {
-	t.Setenv("MILLRACE_CANARY", canaryText)
+	t.Setenv("AGENT_CANARY", canaryText)
 	o := NewOutside(t)
 	j := open(t, Native, &sandbox.Config{Memory: 512 << 20, Pids: 64})
 	for _, a := range nativeAttacks {
-		t.Run(a.name, func(t *testing.T) {
-			run := &sandbox.Run{Limits: a.lim}
-			for _, arg := range strings.Fields(a.args) {
-				run.Args = append(run.Args, o.Words(arg))
-			}
+		t.Run(a.Name, func(t *testing.T) {
+			run := &sandbox.Run{Args: o.words(strings.Fields(a.Args)), Limits: a.Limits}
 			if run.Wall == 0 {
 				run.Wall = 20 * time.Second
 			}
 			var out bytes.Buffer
-			run.Stdin, run.Stdout = strings.NewReader(a.stdin), &out
+			run.Stdin, run.Stdout = strings.NewReader(a.Stdin), &out
 			o.Begin()
 			begin := time.Now()
 			report, err := j.Run(context.Background(), run)
 			took := time.Since(begin)
 			switch {
-			case a.is == nil && err != nil:
+			case a.Is == nil && err != nil:
 				t.Errorf("error %v", err)
-			case a.is == nil && out.String() != "done\n":
+			case a.Is == nil && out.String() != "done\n":
 				t.Errorf("what worked: %.500q; log %.500q", out.String(), report.Log)
-			case a.is != nil && (!errors.Is(err, a.is) || !strings.Contains(err.Error(), a.says)):
-				t.Errorf("error %v; want %v with %q", err, a.is, a.says)
-			case a.is == sandbox.ErrLimit && strings.Contains(err.Error(), "\n"):
+			case a.Is != nil && (!errors.Is(err, a.Is) || !strings.Contains(err.Error(), a.Says)):
+				t.Errorf("error %v; want %v with %q", err, a.Is, a.Says)
+			case a.Is == sandbox.ErrLimit && strings.Contains(err.Error(), "\n"):
 				t.Errorf("error of several lines: %v", err)
 			}
-			if took > run.Wall+Patience+time.Second {
-				t.Errorf("ended after %v; limit %v", took, run.Wall)
-			}
+			checkEnd(t, took, run.Limits)
 			if left := descendants(t, j.Process.Pid()); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}

@@ -117,6 +117,14 @@ func (o *Outside) Words(s string) string {
 		"PORT", strconv.Itoa(o.Port), "PID", strconv.Itoa(o.Pid)).Replace(s)
 }
 
+// words replaces them in each of list.
+func (o *Outside) words(list []string) (all []string) {
+	for _, s := range list {
+		all = append(all, o.Words(s))
+	}
+	return all
+}
+
 // Begin notes how much memory this process has, before an attack.
 func (o *Outside) Begin() {
 	o.t.Helper()
@@ -133,7 +141,7 @@ func (o *Outside) Check(t testing.TB) {
 	if err := o.changes(); err != nil {
 		t.Error(err)
 	}
-	if grown := status(t, "VmHWM") - o.memory; grown > maxGrowth && !raced {
+	if grown := status(t, "VmHWM") - o.memory; grown > maxGrowth && !Raced {
 		t.Errorf("this process grew by %d MiB", grown>>20)
 	}
 }

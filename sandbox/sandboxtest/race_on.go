@@ -2,5 +2,5 @@
 
 package sandboxtest
 
-// raced says that the race detector is in this binary: it needs memory and time that limits do not leave it.
-const raced = true
+// Raced says that the race detector is in this binary: it needs memory and time that limits do not leave it.
+const Raced = true

@@ -48,6 +48,22 @@ func Main(m *testing.M) {
 // and what would never happen does.
 const Patience = 10 * time.Second
 
+// checkEnd checks that a run did not end too late after its limit of time, and says how late that was.
+func checkEnd(t testing.TB, took time.Duration, l sandbox.Limits) {
+	t.Helper()
+	limit := l.Wall
+	if limit == 0 || l.CPU > 0 && l.CPU < limit {
+		limit = max(l.CPU, limit)
+	}
+	if limit == 0 || took < limit {
+		return
+	}
+	t.Logf("ended %v after its limit of %v", took-limit, limit)
+	if took > limit+Patience {
+		t.Errorf("ended after %v; limit %v", took, limit)
+	}
+}
+
 // A Jail is a jailed process that serves one guest. It implements sandbox.Guest: each run goes over a channel, with its
 // input and output held in memory. After a run that had to be killed, the jail is gone.
 type Jail struct {

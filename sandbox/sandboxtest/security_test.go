@@ -33,10 +33,10 @@ func TestSecurityTable(t *testing.T) {
 	}
 	says := map[proof]string{} // of attacks that have a name
 	for _, a := range nativeAttacks {
-		says[proof{"sandbox/sandboxtest", "TestNativeAttacks", a.name}] = a.says
+		says[proof{"sandbox/sandboxtest", "TestNativeAttacks", a.Name}] = a.Says
 	}
 	for _, a := range wasmAttacks {
-		says[proof{"sandbox/sandboxtest", "TestWasmAttacks", a.name}] = a.says
+		says[proof{"sandbox/sandboxtest", "TestWasmAttacks", a.Name}] = a.Says
 	}
 	missing := map[proof]bool{}
 	for p := range says {

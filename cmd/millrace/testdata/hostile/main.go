@@ -83,6 +83,8 @@ func misbehave(words []string, stdout io.Writer, emit func(string, int64)) error
 		}
 	case "bytes": // keys are bytes
 		emit("a\x00b\xff\xfe", 1)
+	case "descriptors":
+		descriptors(emit)
 	case "spy":
 		spy(words[1:], emit)
 	case "memory":

@@ -1,4 +1,5 @@
-// Probe does as its first argument says. It is the guest of the conformance suite and of the attacks.
+// Probe does as its first argument says, or, as the program of a job, as the first word of its object. It is the guest of the conformance suite
+// and of the attacks.
 package main
 
 import (
@@ -16,6 +17,10 @@ import (
 var state = 0 // what a run before this one would have changed
 
 func main() {
+	if os.Getenv("MILLRACE_KEY") != "" {
+		words, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+		os.Args = append(os.Args[:1], strings.Fields(words)...)
+	}
 	if len(os.Args) < 2 {
 		fmt.Println(os.Args[0])
 		return

@@ -100,7 +100,9 @@ var outsideAttacks = map[string]func(args []string){
 	},
 	"environment": func([]string) {
 		for _, kv := range os.Environ() {
-			fmt.Println("VARIABLE", kv)
+			if !strings.HasPrefix(kv, "MILLRACE_") {
+				fmt.Println("VARIABLE", kv)
+			}
 		}
 		for _, name := range []string{"/proc/self/environ", "/proc/1/environ", fmt.Sprintf("/proc/%d/environ", os.Getppid())} {
 			if b, err := os.ReadFile(name); err == nil {

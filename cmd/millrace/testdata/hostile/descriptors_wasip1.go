@@ -1,0 +1,3 @@
+package main
+
+func descriptors(func(string, int64)) {}
