@@ -43,6 +43,7 @@ const (
 	chunk     = 4 << 20  // the image is a multiple of it: Go's heap grows by so much
 	maxSearch = 16 << 20 // bytes of an image that is searched and mapped in whole
 	maxHot    = 256      // pages
+	hotGap    = 2        // pages between two hot ones that are hot as well
 	fewFaults = 64       // that a search may explain
 	noise     = 3        // faults that may well be those of our own heap, while it is new
 	respite   = 2048     // runs
@@ -205,19 +206,26 @@ func (p *pages) probe() {
 	p.gather()
 }
 
-// gather makes stretches of the hot pages.
+// gather makes stretches of the hot pages, and hot pages of small gaps between them.
 func (p *pages) gather() {
 	p.stretches, p.hot = p.stretches[:0], 0
 	for i, hot := range p.isHot {
 		if !hot {
 			continue
 		}
-		p.hot++
-		if last := len(p.stretches) - 1; last >= 0 && p.stretches[last].to == i {
-			p.stretches[last].to++
+		last := len(p.stretches) - 1
+		if last >= 0 && i-p.stretches[last].to <= hotGap {
+			for gap := p.stretches[last].to; gap < i; gap++ {
+				p.isHot[gap] = true
+				p.copyBack(stretch{gap, gap + 1})
+			}
+			p.stretches[last].to = i + 1
 		} else {
 			p.stretches = append(p.stretches, stretch{i, i + 1})
 		}
+	}
+	for _, s := range p.stretches {
+		p.hot += s.to - s.from
 	}
 }
 
