@@ -36,6 +36,27 @@ func (e *emitter[K, V]) end(err error) error {
 	return first(err, e.err)
 }
 
+// Lines pass on the output of a map-only job as emitter does records.
+type lines struct {
+	out  Output
+	buf  []byte
+	err  error
+	done bool
+}
+
+func (l *lines) emit(line string) {
+	if l.err == nil && !l.done {
+		l.buf = append(append(l.buf[:0], line...), '\n')
+		l.err = l.out.Text(l.buf)
+	}
+}
+
+// end returns the error of the object's mapping, in which the mapper returned err.
+func (l *lines) end(err error) error {
+	l.done = true
+	return first(err, l.err)
+}
+
 // An emitError is a key or value that cannot be encoded.
 type emitError struct {
 	what string

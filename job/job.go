@@ -18,7 +18,7 @@ import (
 type Job struct {
 	desc   guest.Description
 	err    error // why it cannot be run
-	mapper func(obj *mapper.Object, out Output) error
+	mapper func(out Output) func(*mapper.Object) error
 	reduce func(in *records, emit func(key, result []byte) error) error
 }
 
@@ -48,15 +48,15 @@ func MapReduce[K Key, V, A, R any](m func(*mapper.Object, func(K, V)) error, r r
 	j := new(Job)
 	keys, accs, results := codec[K](j, "key"), codec[A](j, "value"), codec[R](j, "result")
 	j.desc = guest.Description{ABI: guest.ABI, Key: keys.Type, Acc: accs.Type, Result: results.Type, Stock: r.Stock()}
-	j.mapper = func(obj *mapper.Object, out Output) error {
+	j.mapper = func(out Output) func(*mapper.Object) error {
 		if r.Stock() != "" || r.Merge == nil || r.Group != nil {
 			e := &emitter[K, A]{keys: keys, values: accs, out: out}
-			err := m(obj, func(k K, v V) { e.emit(k, r.Lift(v)) })
-			return e.end(err)
+			emit := func(k K, v V) { e.emit(k, r.Lift(v)) }
+			return func(obj *mapper.Object) error { return e.end(m(obj, emit)) }
 		}
 		c := &combiner[K, A]{keys: keys, accs: accs, merge: r.Merge, out: out, index: make(map[string]int)}
-		err := m(obj, func(k K, v V) { c.add(k, r.Lift(v)) })
-		return c.end(err)
+		emit := func(k K, v V) { c.add(k, r.Lift(v)) }
+		return func(obj *mapper.Object) error { return c.end(m(obj, emit)) }
 	}
 	j.reduce = func(in *records, emit func(key, result []byte) error) error {
 		return reduceMerged(in, accs, results, r, emit)
@@ -71,9 +71,10 @@ func MapGroup[K Key, V, R any](m func(*mapper.Object, func(K, V)) error, r func(
 	j := new(Job)
 	keys, values, results := codec[K](j, "key"), codec[V](j, "value"), codec[R](j, "result")
 	j.desc = guest.Description{ABI: guest.ABI, Key: keys.Type, Acc: values.Type, Result: results.Type}
-	j.mapper = func(obj *mapper.Object, out Output) error {
+	j.mapper = func(out Output) func(*mapper.Object) error {
 		e := &emitter[K, V]{keys: keys, values: values, out: out}
-		return e.end(m(obj, e.emit))
+		emit := e.emit
+		return func(obj *mapper.Object) error { return e.end(m(obj, emit)) }
 	}
 	j.reduce = func(in *records, emit func(key, result []byte) error) error {
 		return reduceGroups(in, keys, values, results, r, emit)
@@ -86,18 +87,10 @@ func MapGroup[K Key, V, R any](m func(*mapper.Object, func(K, V)) error, r func(
 func MapOnly(m func(*mapper.Object, func(line string)) error) *Job {
 	return &Job{
 		desc: guest.Description{ABI: guest.ABI, MapOnly: true},
-		mapper: func(obj *mapper.Object, out Output) error {
-			var buf []byte
-			var failed error
-			done := false
-			err := m(obj, func(line string) {
-				if failed == nil && !done {
-					buf = append(append(buf[:0], line...), '\n')
-					failed = out.Text(buf)
-				}
-			})
-			done = true
-			return first(err, failed)
+		mapper: func(out Output) func(*mapper.Object) error {
+			l := &lines{out: out}
+			emit := l.emit
+			return func(obj *mapper.Object) error { return l.end(m(obj, emit)) }
 		},
 	}
 }
@@ -117,11 +110,19 @@ func (j *Job) Describe() (guest.Description, error) { return j.desc, j.err }
 
 // Map maps one object. Records come as emitted: only a reducer that is not a stock one has been combined. After an
 // error everything that out got for the object must be dropped. A panic of the mapper becomes a [*PanicError].
-func (j *Job) Map(obj *mapper.Object, out Output) (err error) {
-	defer recoverTo(&err)
+func (j *Job) Map(obj *mapper.Object, out Output) error {
 	o := *obj
 	o.Counter = out.Count
-	return j.mapper(&o, out)
+	return j.begin(out)(&o)
+}
+
+// begin returns the function that maps the next object; it is called once.
+func (j *Job) begin(out Output) func(*mapper.Object) error {
+	run := j.mapper(out)
+	return func(obj *mapper.Object) (err error) {
+		defer recoverTo(&err)
+		return run(obj)
+	}
 }
 
 // Reduce reduces the records that next returns, until its ok is false, and passes on the results in order. Key and value are used until

@@ -21,13 +21,13 @@ func Main(j *Job) {
 		os.Stderr.WriteString(execMillrace().Error() + "\n")
 		os.Exit(2)
 	}
-	stdout := os.Stdout
+	stdin, stdout := streams()
 	os.Stdout = os.Stderr
-	if err := j.serve(guest.Mode(os.Getenv(guest.EnvMode)), os.Stdin, stdout); err != nil {
+	if err := j.serve(guest.Mode(os.Getenv(guest.EnvMode)), stdin, stdout); err != nil {
 		os.Stderr.WriteString(err.Error() + "\n")
 		os.Exit(1)
 	}
-	os.Exit(0)
+	exit()
 }
 
 // inlineObject is the size up to which an object that is in the runner's memory is given to the mapper as Data, too.
@@ -58,8 +58,12 @@ func (j *Job) serveMap(stdin io.Reader, stdout io.Writer) error {
 		return err
 	}
 	in.Share(memory)
+	once := os.Getenv(guest.EnvOnce) != ""
 	warm()
 	for {
+		// What an object needs is made before it is asked for: where a runner takes a snapshot there, it is made once for all.
+		obj, data := new(mapper.Object), new(bytes.Reader)
+		run := j.begin(out)
 		m, err := in.Next()
 		if err == io.EOF {
 			return nil
@@ -67,17 +71,21 @@ func (j *Job) serveMap(stdin io.Reader, stdout io.Writer) error {
 		if err != nil {
 			return err
 		}
-		obj := &mapper.Object{
-			Key: m.Key, URI: m.URI, Size: m.Size, ETag: m.ETag, Modified: m.Modified, Params: in.Params(), Body: in,
+		*obj = mapper.Object{
+			Key: m.Key, URI: m.URI, Size: m.Size, ETag: m.ETag, Modified: m.Modified, Params: in.Params(), Body: in, Counter: out.Count,
 		}
 		if obj.Data, err = in.Inline(inlineObject); err != nil {
 			return err
 		}
 		if obj.Data != nil {
-			obj.Body = bytes.NewReader(obj.Data)
+			data.Reset(obj.Data)
+			obj.Body = data
 		}
-		if err := answer(out, j.Map(obj, out)); err != nil {
+		if err := answer(out, run(obj)); err != nil {
 			return err
+		}
+		if once {
+			return out.Flush()
 		}
 	}
 }

@@ -60,7 +60,7 @@ func (a *answers) OK()                { a.ends = append(a.ends, "OK") }
 func (a *answers) Fail(reason string) { a.ends = append(a.ends, reason) }
 
 // guestRun runs the test binary as a guest and returns its stdout and stderr.
-func guestRun(t *testing.T, program string, mode guest.Mode, stdin io.Reader) (string, string, error) {
+func guestRun(t *testing.T, program string, mode guest.Mode, stdin io.Reader, env ...string) (string, string, error) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -69,6 +69,7 @@ func guestRun(t *testing.T, program string, mode guest.Mode, stdin io.Reader) (s
 	var stdout, stderr bytes.Buffer
 	cmd := exec.Command(self)
 	cmd.Env = append(guest.Env(mode), "JOB_TEST_GUEST="+program, "GOCOVERDIR="+t.TempDir())
+	cmd.Env = append(cmd.Env, env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
 	err = cmd.Run()
 	return stdout.String(), stderr.String(), err
@@ -86,6 +87,23 @@ func TestGuestDescribe(t *testing.T) {
 	out, log, err := guestRun(t, "untyped", guest.Describe, nil)
 	if want := "value: an interface cannot be encoded: use a concrete type\n"; err == nil || out != "" || log != want {
 		t.Errorf("got %q, %q, %v; want %q", out, log, err, want)
+	}
+}
+
+// A guest that is told that there is one object maps one, and leaves alone what follows.
+func TestGuestMapOnce(t *testing.T) {
+	stdin := io.MultiReader(
+		guest.ObjectStream(nil, &guest.Meta{Key: "a", Size: 5}, nil, []byte("a b a")),
+		strings.NewReader("no object"),
+	)
+	out, log, err := guestRun(t, "words", guest.Map, stdin, guest.EnvOnce+"=1")
+	if err != nil {
+		t.Fatal(err, log)
+	}
+	var a answers
+	r := guest.NewReplies(&a, 1, guest.Bounds{})
+	if _, err := io.WriteString(r, out); err != nil || r.Close() != nil || len(a.records) != 3 {
+		t.Errorf("got %v, %v, %v", a.records, err, r.Close())
 	}
 }
 

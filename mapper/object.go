@@ -26,6 +26,9 @@ type Object struct {
 // Read reads the object's bytes. It ends in io.EOF.
 func (o *Object) Read(p []byte) (int, error) { return o.Body.Read(p) }
 
+// WriteTo writes what has not been read yet to w, at once if it is in memory. It is what io.Copy does with an object.
+func (o *Object) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, o.Body) }
+
 // Param returns the job parameter of that name, "" if it was not given.
 func (o *Object) Param(name string) string { return o.Params[name] }
 

@@ -31,6 +31,20 @@ func TestObjectError(t *testing.T) {
 	}
 }
 
+// What is copied is what has not been read, whether the body can write itself or not.
+func TestObjectWriteTo(t *testing.T) {
+	for _, body := range []io.Reader{strings.NewReader("mills grind"), io.MultiReader(strings.NewReader("mills "), strings.NewReader("grind"))} {
+		obj := &mapper.Object{Body: body}
+		var out strings.Builder
+		if _, err := io.ReadFull(obj, make([]byte, 2)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(&out, obj); n != 9 || err != nil || out.String() != "lls grind" {
+			t.Errorf("%T: got %q, %d, %v", body, out.String(), n, err)
+		}
+	}
+}
+
 func ExampleObject() {
 	obj := &mapper.Object{
 		Key:     "2026/a.eml",

@@ -83,7 +83,7 @@ func mapMail(g Guest, key string, body []byte) (answer, error) {
 	replies := guest.NewReplies(&a, 1, guest.Bounds{})
 	m := &guest.Meta{Key: key, URI: "s3://mail/" + key, ETag: "d41d8cd98f00b204e9800998ecf8427e", Size: int64(len(body)), Modified: time.Unix(epoch, 0)}
 	_, err := g.Run(context.Background(), &Run{
-		Env: guest.Env(guest.Map), Seed: 1,
+		Env: append(guest.Env(guest.Map), guest.EnvOnce+"=1"), Seed: 1,
 		Streams: Streams{Stdin: guest.ObjectStream(nil, m, nil, body), Stdout: replies},
 	})
 	if err == nil {

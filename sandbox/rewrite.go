@@ -29,8 +29,8 @@ const maxState = 256
 
 // Kinds and bytes of the binary format.
 const (
-	sectionTable, sectionGlobal, sectionExport, sectionStart, sectionCode = 4, 6, 7, 8, 10
-	exportFunction, exportGlobal                                          = 0, 3
+	sectionType, sectionFunction, sectionTable, sectionGlobal, sectionExport, sectionStart, sectionCode = 1, 3, 4, 6, 7, 8, 10
+	exportFunction, exportGlobal                                                                        = 0, 3
 )
 
 // rewrite rewrites a module that has been checked.
@@ -55,7 +55,7 @@ func rewrite(m *module) (w *rewritten, err error) {
 	}
 	stop, exports := w.globals(sections)
 	sections[sectionExport] = lengthen(sections[sectionExport], exports)
-	sections[sectionCode] = w.bodies(sections[sectionCode], stop)
+	sections[sectionCode] = w.bodies(sections, stop)
 	delete(sections, sectionStart)
 	if tables, ok := sections[sectionTable]; ok {
 		sections[sectionTable] = boundTables(tables)
@@ -156,31 +156,91 @@ func lengthen(section []byte, items [][]byte) []byte {
 	return out
 }
 
-// bodies rewrites the code section.
-func (w *rewritten) bodies(section []byte, stop int) []byte {
-	check := append(binary.AppendUvarint([]byte{0x23}, uint64(stop)), 0x04, 0x40, 0x00, 0x0b) // global.get, if, unreachable, end
-	r := cursor{section}
-	n := r.number()
-	out := binary.AppendUvarint(make([]byte, 0, len(section)+len(section)/4), uint64(n))
+// bodies rewrites the code section. The traps of a function are one at its end, so that a check that finds nothing only goes on:
+//
+//	block
+//	  global.get stop  br_if 0
+//	  block (result …)
+//	    the function, each loop of which begins with: global.get stop  br_if to the end of the outer block
+//	  end
+//	  return
+//	end
+//	unreachable
+//
+// A function with several results, for which such a block would need a type of its own, has its traps where its checks are.
+func (w *rewritten) bodies(sections map[byte][]byte, stop int) []byte {
+	get := binary.AppendUvarint([]byte{0x23}, uint64(stop))
+	r, n := items(sections[sectionCode])
+	out := binary.AppendUvarint(make([]byte, 0, len(r.b)+len(r.b)/4), uint64(n))
 	var body []byte
-	for range n {
+	for _, results := range results(sections) {
 		f := cursor{r.take(r.number())}
 		code := f.b
 		for groups := f.number(); groups > 0; groups-- {
 			f.number()
 			f.take(1)
 		}
-		body = append(append(body[:0], code[:len(code)-len(f.b)]...), check...)
-		for code = f.b; len(f.b) > 0; {
-			if f.instruction() == 0x03 { // loop
-				body = append(append(body, code[:len(code)-len(f.b)]...), check...)
-				code = f.b
+		body = append(body[:0], code[:len(code)-len(f.b)]...)
+		outside := len(results) <= 1
+		check := func(depth int) {
+			if body = append(body, get...); outside {
+				body = binary.AppendUvarint(append(body, 0x0d), uint64(depth))
+			} else {
+				body = append(body, 0x04, 0x40, 0x00, 0x0b) // if, unreachable, end
 			}
 		}
-		body = append(body, code...)
+		if outside {
+			body = append(body, 0x02, 0x40)
+		}
+		check(0)
+		if outside {
+			body = append(append(body, 0x02), append(results, 0x40)[0])
+		}
+		code = f.b
+		for depth := 1; len(f.b) > 0; { // blocks within the outer one
+			switch f.instruction() {
+			case 0x02, 0x04: // block, if
+				depth++
+			case 0x0b: // end
+				depth--
+			case 0x03: // loop
+				depth++
+				body = append(body, code[:len(code)-len(f.b)]...)
+				code = f.b
+				check(depth)
+			}
+		}
+		if body = append(body, code...); outside {
+			body = append(body, 0x0f, 0x0b, 0x00, 0x0b) // return, end, unreachable, end
+		}
 		out = append(binary.AppendUvarint(out, uint64(len(body))), body...)
 	}
 	return out
+}
+
+// results returns the types of the results of each function that has a body.
+func results(sections map[byte][]byte) (of [][]byte) {
+	var types [][]byte
+	for r, n := items(sections[sectionType]); n > 0; n-- {
+		r.take(1)
+		r.take(r.number())
+		all := r.take(r.number())
+		types = append(types, all[:len(all):len(all)])
+	}
+	for r, n := items(sections[sectionFunction]); n > 0; n-- {
+		of = append(of, types[r.number()])
+	}
+	return of
+}
+
+// items returns the items of a section and their number.
+func items(section []byte) (cursor, int) {
+	if len(section) == 0 {
+		return cursor{}, 0
+	}
+	r := cursor{section}
+	n := r.number()
+	return r, n
 }
 
 // A cursor goes through code that has been checked. It panics where that was not.

@@ -162,6 +162,48 @@ func TestEveryPage(t *testing.T) {
 	}
 }
 
+// TestDeepStack takes a snapshot deep in a recursion, and recurses as deep as the input says after it, so that the engine has to move the stack.
+func TestDeepStack(t *testing.T) {
+	i := i32
+	fold := func(c code) code { // global 0 = global 0 * 31 + input[n & 15] + n
+		c = c.op(0x23, 0).i64(31).op(0x7e).op(0x20, 0).i32(15).op(0x71).at(0x2d, 1024).op(0xad, 0x7c)
+		return c.op(0x20, 0, 0xad, 0x7c, 0x24, 0)
+	}
+	below := func(c code, f byte) code { return c.op(0x20, 0).i32(1).op(0x6b, 0x10, f) } // f(n - 1)
+	const before, after = 6, 7
+	down := fold(below(code{}.op(0x20, 0, 0x04, 0x40), before).op(0x05).read().op(0x0b))
+	again := fold(below(code{}.op(0x20, 0, 0x04, 0x40), after).op(0x05).write(4).op(0x0b))
+	main := code{}.i32(300).op(0x10, before).i32(1024).at(0x2f, 0).i32(0x1fff).op(0x71, 0x10, after)
+	main = main.i32(2048).op(0x23, 0).at(0x37, 0).write(8)
+	body := func(c code) []byte { return prefixed(append(append([]byte{0}, c...), 0x0b)...) }
+	import_ := func(typ int, name string) []byte { return external(typ, "wasi_snapshot_preview1", name) }
+	program := newAssembled().
+		section(1, []byte{0x60, 0, 0}, []byte{0x60, 4, i, i, i, i, 1, i}, []byte{0x60, 1, i, 1, i}, []byte{0x60, 2, i, i, 1, i}, []byte{0x60, 1, i, 0}).
+		section(2, import_(1, "fd_read"), import_(1, "fd_write"), import_(2, "fd_close"), import_(3, "random_get"), import_(4, "proc_exit")).
+		section(3, []byte{0}, []byte{4}, []byte{4}).section(5, []byte{0, 1}).section(6, []byte{0x7e, 1, 0x42, 0, 0x0b}).
+		section(7, external(5, "_start")).section(10, body(main), body(down), body(again))
+
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	restored, fresh := pair(t, program)
+	for n := range 40 {
+		var in [16]byte
+		for b := range in {
+			in[b] = byte(rng.Uint32())
+		}
+		if n%4 == 0 {
+			in[1] = 0 // not deep
+		}
+		if got, want := outcome(restored, Run{}, in[:]), outcome(fresh, Run{}, in[:]); got != want {
+			t.Fatalf("input %x\nrestored %s\nfresh    %s", in, got, want)
+		}
+	}
+	if restored.(*wasmGuest).instance == nil {
+		t.Error("no snapshot was taken")
+	}
+}
+
 // An outcome is all that a run shows, but for time.
 func outcome(g Guest, r Run, in []byte) string {
 	var out bytes.Buffer

@@ -31,8 +31,7 @@ type instance struct {
 	exit     experimental.Snapshot    // in the entry
 	snapshot *snapshot                // nil: none yet
 	unfit    bool                     // there will be none
-	resume   experimental.Snapshot    // where the call is to go on; nil: it does
-	depth    int                      // of resume
+	resume   *stack                   // where the call is to go on; nil: it does
 }
 
 // newInstance instantiates the module. None of its code runs yet.
@@ -94,7 +93,7 @@ func (x *instance) close() {
 
 // serves reports whether a run can begin at the instance's snapshot.
 func (x *instance) serves(r *Run, limits Limits) bool {
-	return x.snapshot != nil && len(x.snapshot.stacks) > 0 && x.memory.limit == uint64(limits.Memory) && !x.differs(r)
+	return x.snapshot != nil && x.memory.limit == uint64(limits.Memory) && !x.differs(r)
 }
 
 // differs reports whether a run has other arguments or another environment than those that the guest had looked at before its snapshot.
@@ -138,15 +137,15 @@ func (x *instance) begin(ctx context.Context) uint64 {
 		x.exit = x.engine.Snapshot()
 	}
 	if x.resume != nil {
-		x.resume.Restore([]uint64{again})
+		x.resume.restore()
 	}
 	return 0
 }
 
 // end goes back to the entry, which returns. It does not return itself.
 //
-// A stack can be restored once, since the guest then runs on it and changes it. That of exit can be restored again and again: it holds the
-// entry's frame alone, which does nothing with it but return, and is made anew at the same place, with the same content, by the next call.
+// The stack of exit can be restored again and again as it is: it holds the entry's frame alone, which does nothing with it but return, and is made anew
+// at the same place, with the same content, by the next call.
 func (x *instance) end() {
 	if x.guest.interpreted {
 		panic(errEnd)
@@ -162,7 +161,6 @@ func (x *instance) point(p point) {
 	switch {
 	case x.resume != nil: // the call is that which took the snapshot, on a stack that was restored
 		x.resume = nil
-		x.snapshot.replenish(x.engine, x.depth)
 		x.snapshot.pages.begin()
 		return
 	case x.snapshot != nil || x.unfit || x.guest.code.fixed != "":

@@ -46,6 +46,8 @@ var ABI = "millrace-guest-abi/2 8c5e2f6d41"
 const (
 	EnvABI  = "MILLRACE_ABI"
 	EnvMode = "MILLRACE_MODE"
+	// EnvOnce, if it is set in mode [Map], says that there is one object: the guest need not ask for more.
+	EnvOnce = "MILLRACE_ONCE"
 	// EnvMemory, if it is set, is the size in bytes of the memory that the guest finds behind its descriptor [MemoryFile].
 	EnvMemory = "MILLRACE_MEMORY"
 )

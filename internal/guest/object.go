@@ -244,7 +244,7 @@ func (o *Objects) Next() (*Meta, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := fields{p: p}
+	f := fields{s: string(p)}
 	o.current = Meta{Key: f.string(), URI: f.string(), ETag: f.string(), Size: f.varint()}
 	if ns := f.varint(); ns != unknownTime {
 		o.current.Modified = time.Unix(0, ns).UTC()

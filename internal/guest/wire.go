@@ -17,20 +17,19 @@ func appendHeader(dst []byte, kind byte, n int) []byte {
 
 // readHeader reads the header of a frame of stdin. It returns io.EOF only if there is not a byte of it.
 func readHeader(r *bufio.Reader) (kind byte, n int, err error) {
-	var h [headerLen]byte
-	for i := range h {
-		if h[i], err = r.ReadByte(); err != nil {
-			if i > 0 {
-				err = noEOF(err)
-			}
-			return 0, 0, err
+	h, err := r.Peek(headerLen)
+	if err != nil {
+		if len(h) > 0 {
+			err = noEOF(err)
 		}
+		return 0, 0, err
 	}
-	n = int(binary.BigEndian.Uint32(h[1:]))
+	kind, n = h[0], int(binary.BigEndian.Uint32(h[1:]))
 	if n < 0 { // where int has 32 bits
 		return 0, 0, protocolError("frame is too long")
 	}
-	return h[0], n, nil
+	_, err = r.Discard(headerLen)
+	return kind, n, err
 }
 
 // readParams reads the n bytes of a frame of parameters.
@@ -43,8 +42,8 @@ func readParams(r io.Reader, n int) (map[string]string, error) {
 		return nil, noEOF(err)
 	}
 	params := make(map[string]string)
-	f := fields{p: p}
-	for len(f.p) > 0 && !f.bad {
+	f := fields{s: string(p)}
+	for len(f.s) > 0 && !f.bad {
 		name := f.string()
 		params[name] = f.string()
 	}
@@ -54,35 +53,45 @@ func readParams(r io.Reader, n int) (map[string]string, error) {
 	return params, nil
 }
 
-// fields takes values from the front of p. After a malformed one all others are zero.
+// fields takes values from the front of s, of which its strings are parts. After a malformed one all others are zero.
 type fields struct {
-	p   []byte
+	s   string
 	bad bool
 }
 
 func (f *fields) string() string {
-	n, k := binary.Uvarint(f.p)
-	if k <= 0 || n > uint64(len(f.p)-k) {
-		f.p, f.bad = nil, true
+	n := f.uvarint()
+	if n > uint64(len(f.s)) {
+		f.s, f.bad = "", true
 		return ""
 	}
-	s := string(f.p[k : k+int(n)])
-	f.p = f.p[k+int(n):]
+	s := f.s[:n]
+	f.s = f.s[n:]
 	return s
 }
 
 func (f *fields) varint() int64 {
-	n, k := binary.Varint(f.p)
-	if k <= 0 {
-		f.p, f.bad = nil, true
-		return 0
+	u := f.uvarint()
+	return int64(u>>1) ^ -int64(u&1)
+}
+
+func (f *fields) uvarint() (n uint64) {
+	for i := 0; i < len(f.s); i++ {
+		c := f.s[i]
+		if i == binary.MaxVarintLen64-1 && c > 1 {
+			break
+		}
+		if n |= uint64(c&0x7f) << (7 * i); c < 0x80 {
+			f.s = f.s[i+1:]
+			return n
+		}
 	}
-	f.p = f.p[k:]
-	return n
+	f.s, f.bad = "", true
+	return 0
 }
 
 // done reports whether everything was taken and well-formed.
-func (f *fields) done() bool { return !f.bad && len(f.p) == 0 }
+func (f *fields) done() bool { return !f.bad && len(f.s) == 0 }
 
 // noEOF turns the end of a stream into an error where it must not end.
 func noEOF(err error) error {

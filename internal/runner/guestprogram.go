@@ -88,11 +88,14 @@ func newSDK(ctx context.Context, g guestProgram, h *Hello) (program, error) {
 	return &sdkProgram{g, r, params}, nil
 }
 
+// mapOnce is the environment of a guest that maps one object.
+var mapOnce = append(guest.Env(guest.Map), guest.EnvOnce+"=1")
+
 func (p *sdkProgram) mapObject(ctx context.Context, obj *mapper.Object, out *stage) (usage, error) {
 	h := &answers{stage: out}
 	replies := guest.NewReplies(h, 1, guest.Bounds{})
 	m := &guest.Meta{Key: obj.Key, URI: obj.URI, ETag: obj.ETag, Size: obj.Size, Modified: obj.Modified}
-	report, err := p.run(ctx, mapping(obj.Key), nil, guest.Env(guest.Map), guest.ObjectStream(p.params, m, obj.Body, obj.Data), replies)
+	report, err := p.run(ctx, mapping(obj.Key), nil, mapOnce, guest.ObjectStream(p.params, m, obj.Body, obj.Data), replies)
 	return usageOf(&report), h.verdict(withLog(err, &report), replies)
 }
 
