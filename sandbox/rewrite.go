@@ -30,6 +30,7 @@ const maxState = 256
 // Kinds and bytes of the binary format.
 const (
 	sectionTable, sectionGlobal, sectionExport, sectionStart, sectionCode = 4, 6, 7, 8, 10
+	sectionData, sectionDataCount                                         = 11, 12
 	exportFunction, exportGlobal                                          = 0, 3
 )
 

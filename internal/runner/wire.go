@@ -18,7 +18,8 @@
 //	E  no more objects                      D  Done (JSON): the attempt succeeded
 //	U  Reduce (JSON) [+ netpipe]            X  reason: the attempt failed
 //
-// C is for a runner that does nothing else, and that need not be trusted by those that serve other jobs: it answers K, with a sealed memfd, or X, and ends.
+// C is for a runner that does nothing else, and that need not be trusted by those that serve other jobs: it answers K, with a sealed memfd, or X, and ends. It
+// runs the program once, to be told what it is.
 // After H the runner answers R or X. After M come B frames and E, and the runner answers D or X; after U likewise, with T
 // frames before. One attempt is under way at a time. The version of all this is [Version], in Hello.
 //
