@@ -128,7 +128,7 @@ func (l *lab) open(t *testing.T, j *job.Job, readers int) {
 			t.Error(err)
 		}
 	})
-	if _, err := l.agent.Describe(); err != nil { // the first runner is ready
+	if _, err := l.agent.MapOnly(); err != nil { // the first runner is ready
 		t.Fatal(err)
 	}
 }
