@@ -20,7 +20,7 @@ import (
 func (p *plan) build() error {
 	// Each thread that is asked gets a Landlock domain of its own, and only one that is above that of a guest may signal it: runners of
 	// native guests take the other way.
-	on, all := allThreads, !p.Native && canAskAll()
+	on, all := allThreads, !p.Native && canAskAll() && gainNoPrivileges(allThreads) == nil
 	if all {
 		if err := closeInherited(p.inherited()); err != nil {
 			return fmt.Errorf("inherited descriptors: %w", err)
@@ -28,6 +28,9 @@ func (p *plan) build() error {
 	} else {
 		on = oneThread
 		runtime.LockOSThread() // for good: this thread is the one that goes into the jail
+		if err := gainNoPrivileges(on); err != nil {
+			return err
+		}
 	}
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {

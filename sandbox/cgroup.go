@@ -111,24 +111,36 @@ func sweep(dir string) {
 	}
 }
 
-// add puts a process into the group, if it was not started there.
-func (g *cgroup) add(pid int) error {
-	if g.fd != nil {
-		return nil
-	}
-	for _, dir := range g.dirs {
-		if err := writeFile(filepath.Join(dir, "cgroup.procs"), strconv.Itoa(pid)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// place makes a child start in the group, where the kernel can do that.
+// place makes a child start in the group, for version 2.
 func (g *cgroup) place(attr *syscall.SysProcAttr) {
 	if g.fd != nil {
 		attr.UseCgroupFD, attr.CgroupFD = true, int(g.fd.Fd())
 	}
+}
+
+// around calls start so that the child which that starts is in the group from its beginning. For version 1, the thread goes there, and comes
+// back: to move a process, the kernel would have to stop all others from starting and ending. The thread must be one of [onOwnThread].
+func (g *cgroup) around(start func() error) error {
+	if g.fd != nil {
+		return start()
+	}
+	move := func(dir string) error {
+		if err := writeFile(filepath.Join(dir, "tasks"), "0"); err != nil {
+			return cgroupError(err)
+		}
+		return nil
+	}
+	var err error
+	for _, dir := range g.dirs {
+		err = firstError(err, move(dir))
+	}
+	if err == nil {
+		err = start()
+	}
+	for _, dir := range g.dirs {
+		err = firstError(err, move(filepath.Dir(dir))) // that of this process
+	}
+	return err
 }
 
 // kill ends every process in the group.
@@ -142,7 +154,7 @@ func (g *cgroup) kill() {
 			continue
 		}
 		for _, line := range strings.Fields(string(b)) {
-			if pid, err := strconv.Atoi(line); err == nil && pid > 1 {
+			if pid, err := strconv.Atoi(line); err == nil && pid > 1 && pid != os.Getpid() {
 				_ = unix.Kill(pid, unix.SIGKILL) // may be gone
 			}
 		}

@@ -48,6 +48,24 @@ func releaseCollector() {
 	}
 }
 
+// collecting has the collector run by itself until stop is called, for work that leaves much garbage. No guest must run meanwhile.
+func collecting() (stop func()) {
+	c := &collector
+	c.Lock()
+	defer c.Unlock()
+	if c.guests == 0 {
+		return func() {}
+	}
+	debug.SetGCPercent(c.percent)
+	return func() {
+		c.Lock()
+		defer c.Unlock()
+		if c.guests > 0 {
+			debug.SetGCPercent(-1)
+		}
+	}
+}
+
 // pollCollector collects if it is time. It is called on a guest's goroutine, while the guest waits.
 func pollCollector() {
 	c := &collector

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,11 +61,12 @@ func copyExecutable(path string) (*os.File, error) {
 	return os.NewFile(uintptr(high), "millrace"), nil
 }
 
-// dynamic reports whether an executable asks for a loader, and so for libraries.
-func dynamic(path string) (bool, error) {
-	f, err := elf.Open(path)
+// dynamic reports whether this executable asks for a loader, and so for libraries.
+var dynamic = sync.OnceValues(func() (bool, error) {
+	const self = "/proc/self/exe"
+	f, err := elf.Open(self)
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", path, err)
+		return false, fmt.Errorf("%s: %w", self, err)
 	}
 	defer func() { _ = f.Close() }()
 	for _, p := range f.Progs {
@@ -73,4 +75,4 @@ func dynamic(path string) (bool, error) {
 		}
 	}
 	return false, nil
-}
+})

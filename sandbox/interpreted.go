@@ -12,6 +12,7 @@ import (
 // What it computes is the same, some ten to a hundred times slower; only the bits of a NaN may differ. It has 2,000 frames of stack: a guest that
 // needs more crashes with a stack overflow, see [ErrStack].
 func OpenInterpreted(ctx context.Context, code []byte) (Guest, error) {
+	defer collecting()()
 	m, err := checkModule(code)
 	if err != nil {
 		return nil, err

@@ -87,7 +87,7 @@ func newLaunch(cfg *Config) (l *launch, err error) {
 	if l.path, l.exe, err = executable(); err != nil {
 		return l, err
 	}
-	if l.plan.Dynamic, err = dynamic(l.path); err != nil {
+	if l.plan.Dynamic, err = dynamic(); err != nil {
 		return l, err
 	}
 	if l.childIn, l.planOut, err = os.Pipe(); err != nil {
@@ -191,6 +191,9 @@ func (l *launch) command(stderr io.Writer) *exec.Cmd {
 
 // explain names the layer behind an error of the start itself.
 func (l *launch) explain(err error) error {
+	if errors.Is(err, ErrLayer) {
+		return err
+	}
 	if !l.plan.has(UserNS) {
 		return fmt.Errorf("start a jailed child: %w", err)
 	}

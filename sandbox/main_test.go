@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -68,6 +69,11 @@ func child(args []string) int {
 		}
 	case "look":
 		return look()
+	case "rehearse":
+		if err := Rehearse(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	case "channel":
 		f := os.NewFile(3, "channel")
 		if _, err := f.WriteString("hello"); err != nil {

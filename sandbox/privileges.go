@@ -32,11 +32,16 @@ func become(on threads, id int) error {
 	return on(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0)
 }
 
-// keepCaps leaves threads these capabilities, also in a program that they execute, and no way to others.
-func keepCaps(on threads, caps uint64) error {
+// gainNoPrivileges takes from threads the ways to privileges that they do not have: no program that they execute has more.
+func gainNoPrivileges(on threads) error {
 	if err := on(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
 	}
+	return nil
+}
+
+// keepCaps leaves threads these capabilities, also in a program that they execute. They have gained no others.
+func keepCaps(on threads, caps uint64) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var have, data [2]unix.CapUserData
 	if err := unix.Capget(&header, &have[0]); err != nil {

@@ -7,12 +7,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // startTimeout bounds the time from a child's start to its answer that the jail is complete.
@@ -70,16 +67,13 @@ func start(cfg *Config, look func(pid int)) (*Process, error) {
 	p.cmd = l.command(p.stderr)
 
 	started := make(chan error)
-	go func() {
-		// The child is killed when the thread that started it ends, so this one stays until the child is gone.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
+	onOwnThread(func() { // it stays until the child is gone, which is killed when the thread that started it ends
+		err := p.start()
 		started <- err
 		if err == nil {
 			p.wait()
 		}
-	}()
+	})
 	if err := <-started; err != nil {
 		p.cleanUp()
 		return nil, l.explain(err)
@@ -87,7 +81,7 @@ func start(cfg *Config, look func(pid int)) (*Process, error) {
 	if look != nil {
 		look(p.cmd.Process.Pid)
 	}
-	if err := l.introduce(p.cmd.Process.Pid); err != nil {
+	if err := l.introduce(); err != nil {
 		p.Kill()
 		exit := p.Wait()
 		var layer *LayerError
@@ -99,19 +93,23 @@ func start(cfg *Config, look func(pid int)) (*Process, error) {
 	return p, nil
 }
 
-// introduce puts the child into its cgroup, tells it its plan and waits for its answer.
-func (l *launch) introduce(pid int) error {
+// start starts the child in its cgroup.
+func (p *Process) start() error {
+	if p.group == nil {
+		return p.cmd.Start()
+	}
+	err := p.group.around(p.cmd.Start)
+	if err != nil && p.cmd.Process != nil {
+		_ = p.cmd.Process.Kill() // it can only be gone
+		_ = p.cmd.Wait()
+	}
+	return err
+}
+
+// introduce tells the child its plan and waits for its answer.
+func (l *launch) introduce() error {
 	l.childIn.Close()
 	l.childOut.Close()
-	if l.group != nil {
-		err := l.group.add(pid)
-		switch {
-		case errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV):
-			return fmt.Errorf("the child ended before its jail was closed: %w", err) // and its cgroup with it
-		case err != nil:
-			return cgroupError(err)
-		}
-	}
 	b, err := json.Marshal(&l.plan)
 	if err != nil {
 		return err

@@ -9,8 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,10 +23,9 @@ import (
 	"github.com/millrace/millrace/sandbox/sandboxtest/asuser"
 )
 
-// raceNoise is what the race detector says about a machine without /proc.
-var raceNoise = regexp.MustCompile(`==1==WARNING: reading executable name .*\n`)
-
 func TestStart(t *testing.T) {
+	// What the race detector says about a machine without /proc.
+	raceNoise := regexp.MustCompile(`==1==WARNING: reading executable name .*\n`)
 	// As a careless program would have opened it, or have inherited it itself.
 	fd, err := unix.Open("/proc/self/stat", unix.O_RDONLY, 0)
 	if err != nil {
@@ -121,6 +122,66 @@ func TestKill(t *testing.T) {
 		t.Errorf("killed after %v", took)
 	}
 	p.Kill() // again, with nobody there
+}
+
+// TestParentStays checks that no thread of ours stays in the cgroup of a child, and that the child is there.
+func TestParentStays(t *testing.T) {
+	threads := func() (groups []string) {
+		names, err := filepath.Glob("/proc/self/task/*/cgroup")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if b, err := os.ReadFile(name); err == nil && !slices.Contains(groups, string(b)) { // else the thread is gone
+				groups = append(groups, string(b))
+			}
+		}
+		return groups
+	}
+	before := threads()
+	var children []*Process
+	for range 4 {
+		p, err := Start(&Config{Args: []string{"sleep"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		children = append(children, p)
+	}
+	if after := threads(); !slices.Equal(before, after) {
+		t.Errorf("threads are in %q; before in %q", after, before)
+	}
+	for _, p := range children {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.Pid()))
+		if err != nil || p.group != nil && strings.Count(string(b), p.group.name()) != len(p.group.dirs) {
+			t.Errorf("a child is in %q, %v", b, err)
+		}
+		p.Kill()
+		p.Wait()
+	}
+}
+
+func TestOnOwnThread(t *testing.T) {
+	release := make(chan struct{})
+	var done sync.WaitGroup
+	seen := make(chan int, 16)
+	for range cap(seen) {
+		done.Add(1)
+		onOwnThread(func() {
+			defer done.Done()
+			seen <- unix.Gettid()
+			<-release
+		})
+	}
+	ids := map[int]bool{unix.Getpid(): true}
+	for range cap(seen) {
+		id := <-seen
+		if ids[id] {
+			t.Errorf("thread %d is another's", id)
+		}
+		ids[id] = true
+	}
+	close(release)
+	done.Wait()
 }
 
 // TestParentKilled checks that nothing survives a parent that is killed, and that the next one removes its cgroup.

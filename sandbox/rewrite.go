@@ -30,6 +30,7 @@ const maxState = 256
 // Kinds and bytes of the binary format.
 const (
 	sectionType, sectionFunction, sectionTable, sectionGlobal, sectionExport, sectionStart, sectionCode = 1, 3, 4, 6, 7, 8, 10
+	sectionData, sectionDataCount                                                                       = 11, 12
 	exportFunction, exportGlobal                                                                        = 0, 3
 )
 

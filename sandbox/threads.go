@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -16,7 +17,28 @@ func oneThread(trap, a1, a2, a3 uintptr) error {
 	return nil
 }
 
-// allThreads needs [canAskAll]. Threads that start later inherit what it changed.
+// onOwnThread calls f in the background, on a thread that nothing else uses meanwhile. It is not the first of the process, which in some
+// respects stands for all of it.
+func onOwnThread(f func()) {
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			f()
+			return
+		}
+		locked := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			close(locked)
+			f()
+		}()
+		<-locked
+	}()
+}
+
+// allThreads fails where there are threads that the runtime does not know, with cgo. Threads that start later inherit what it changed.
 func allThreads(trap, a1, a2, a3 uintptr) error {
 	if _, _, errno := syscall.AllThreadsSyscall(trap, a1, a2, a3); errno != 0 {
 		return errno
@@ -30,12 +52,9 @@ const (
 	landlockSignalsMend = 1 << 1 // threads of one process may always signal each other
 )
 
-// canAskAll reports whether allThreads works here. With cgo there are threads that the runtime does not know; and the
-// runtime's threads signal each other, which kernels between Landlock's version 6 and the mending of its second fault forbid.
+// canAskAll reports whether all threads may do what each does for itself. The runtime's threads signal each other, which kernels between
+// Landlock's version 6 and the mending of its second fault forbid.
 func canAskAll() bool {
-	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0); errno != 0 {
-		return false
-	}
 	if abi, err := landlockABI(); err != nil || abi < 6 {
 		return true
 	}

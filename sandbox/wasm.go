@@ -7,6 +7,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/experimental"
+	"golang.org/x/sys/unix"
 )
 
 // A wasmGuest is a compiled WASI command, and an instance of it.
@@ -14,6 +15,8 @@ type wasmGuest struct {
 	runtime  wazero.Runtime
 	cache    wazero.CompilationCache
 	code     *rewritten
+	mapped   []byte    // where it lies, if it was compiled before
+	data     []segment // of its memory, which the engine does not know about
 	compiled wazero.CompiledModule
 	entry    wazero.CompiledModule
 	minimum  uint64 // bytes of linear memory that the module asks for at its start
@@ -22,6 +25,7 @@ type wasmGuest struct {
 	watch       watch
 	instance    *instance // ready for another run; nil: none
 	changes     int       // runs in sequence whose arguments or environment were not those of the snapshot
+	preparing   bool      // the run under way ends where a snapshot is taken
 	interpreted bool      // by an engine that has no snapshots
 	held        bool      // the collector is held for it
 	early       bool      // that is so often so that a snapshot is taken before the guest sees them
@@ -33,7 +37,12 @@ func OpenWasm(ctx context.Context, code []byte) (Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	return OpenCompiled(ctx, compiled)
+	f, err := memoryFile("compiled", compiled)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return OpenCompiled(ctx, f, 0)
 }
 
 // open makes the engine ready to run the guest, with machine code from s.
@@ -88,6 +97,9 @@ func (g *wasmGuest) Close() error {
 	}
 	if g.cache != nil {
 		err = firstError(err, g.cache.Close(ctx))
+	}
+	if g.mapped != nil {
+		err = firstError(err, unix.Munmap(g.mapped))
 	}
 	return err
 }

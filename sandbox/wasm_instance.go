@@ -56,6 +56,9 @@ func (x *instance) instantiate() (err error) {
 	if x.module, err = g.runtime.InstantiateModule(ctx, g.compiled, config); err != nil {
 		return err
 	}
+	for _, d := range g.data {
+		copy(x.memory.bytes()[d.begin:], d.content)
+	}
 	resolve := func(name string) api.Module {
 		if name == "guest" {
 			return x.module
@@ -176,4 +179,8 @@ func (x *instance) point(p point) {
 	}
 	s, err := x.take()
 	x.snapshot, x.unfit = s, err != nil
+	if x.guest.preparing && err == nil {
+		x.guest.preparing = false
+		x.end()
+	}
 }

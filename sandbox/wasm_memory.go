@@ -18,6 +18,9 @@ type memoryPlan struct {
 	resize   uint64 // what the next request gets, whatever it asks for; 0: what it asks for
 }
 
+// maxPopulated is how much of a memory is mapped at once, in bytes, instead of page by page.
+const maxPopulated = 4 << 20
+
 // Allocate implements experimental.MemoryAllocator.
 func (m *memoryPlan) Allocate(_, max uint64) experimental.LinearMemory {
 	size := min(max, m.limit)
@@ -45,6 +48,9 @@ func (m *memoryPlan) Reallocate(size uint64) []byte {
 		if err := unix.Mprotect(m.reserved[m.usable:size], unix.PROT_READ|unix.PROT_WRITE); err != nil {
 			m.refuse(size)
 			return nil
+		}
+		if m.usable == 0 { // at the start, of which most is used soon
+			_ = unix.Madvise(m.reserved[:min(size, maxPopulated)], unix.MADV_POPULATE_WRITE) // older kernels do not have it
 		}
 		m.usable = size
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -76,6 +77,7 @@ type Agent struct {
 	coord Coordinator
 	runs  runs
 	first chan started // the first runner, which loads the program ahead of time
+	taken atomic.Bool  // some slot has it, or waits for it
 	links []*link      // of each slot, nil while it has none
 	check *check       // nil: there is none
 	stop  context.CancelFunc
@@ -102,14 +104,19 @@ func New(ctx context.Context, j Job, c Coordinator) *Agent {
 	return a
 }
 
-// Describe returns what the program says of itself.
-func (a *Agent) Describe() (runner.Ready, error) {
+// MapOnly reports whether the program has nothing to reduce. Unless that is known, it waits for the first runner.
+func (a *Agent) MapOnly() (bool, error) {
+	if h := &a.job.Hello; h.Engine == job.Wasm && a.job.Code != nil {
+		if d, ok := runner.Described(a.job.Code, h); ok {
+			return d.MapOnly, nil
+		}
+	}
 	s := <-a.first
 	a.first <- s
 	if s.err != nil {
-		return runner.Ready{}, s.err
+		return false, s.err
 	}
-	return s.link.ready, nil
+	return s.link.ready.Description.MapOnly, nil
 }
 
 // Run works until the coordinator says that the job is over. An error is one that no other attempt on this node can mend.
@@ -179,16 +186,17 @@ func (a *Agent) ready(ctx context.Context, n int) error {
 			return err
 		}
 	}
-	select {
-	case s := <-a.first: // the first slot that has work takes it
-		a.links[n] = s.link
-		a.first <- started{err: s.err}
-		if s.link != nil || s.err != nil {
-			return s.err
-		}
-	default:
-	}
 	var err error
+	if a.taken.CompareAndSwap(false, true) { // the first slot that has work
+		select {
+		case s := <-a.first:
+			a.links[n] = s.link
+			a.first <- started{err: s.err}
+			return s.err
+		case <-ctx.Done(): // Close ends it
+			return context.Cause(ctx)
+		}
+	}
 	a.links[n], err = a.start(ctx, &a.job.Hello, a.job.Code)
 	return err
 }

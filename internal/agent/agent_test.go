@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -28,6 +29,30 @@ import (
 func TestMain(m *testing.M) {
 	runner.Child()
 	goleak.VerifyTestMain(m)
+}
+
+// A slot that has work waits for the runner that is on its way, instead of starting another.
+func TestFirstRunner(t *testing.T) {
+	a := &Agent{first: make(chan started, 1), links: make([]*link, 1)} // and no pool: to start one would panic
+	got := make(chan error, 1)
+	go func() { got <- a.ready(t.Context(), 0) }()
+	select {
+	case err := <-got:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	want := errors.New("no jail")
+	a.first <- started{err: want}
+	if err := <-got; !errors.Is(err, want) {
+		t.Errorf("error %v; want %v", err, want)
+	}
+
+	ctx, stop := context.WithCancelCause(t.Context())
+	stop(want)
+	a = &Agent{first: make(chan started, 1), links: make([]*link, 1)}
+	if err := a.ready(ctx, 0); !errors.Is(err, want) {
+		t.Errorf("cancelled: %v; want %v", err, want)
+	}
 }
 
 // Objects of all sizes reach the mapper byte for byte, read one by one or several at once.

@@ -50,11 +50,11 @@ func compileJailed(t *testing.T, pool *Pool, code []byte) (*jailedModule, error)
 func (m *jailedModule) attacked(t *testing.T, objects int, limits sandbox.Limits) (reasons []string, took time.Duration) {
 	t.Helper()
 	l := newLab(t, objects, func(int) string { return "an object\n" })
-	l.launch = Jailed(sandbox.Config{})
+	l.launch = Jailed(sandbox.Config{}, job.Wasm)
 	l.code = m.code
 	l.hello = runner.Hello{Engine: job.Wasm, Limits: job.Limits{Wall: limits.Wall, Memory: limits.Memory}}
 	l.start(t, 0)
-	if _, err := l.agent.Describe(); err != nil {
+	if _, err := l.agent.MapOnly(); err != nil {
 		t.Fatal(err)
 	}
 	l.lease(1, "m-00000", 0)
@@ -85,7 +85,7 @@ func TestWasmAttacks(t *testing.T) {
 		t.Skip("the race detector takes memory and time that the limits of this test do not leave")
 	}
 	o := sandboxtest.NewOutside(t)
-	pool := NewPool(Jailed(sandbox.Config{}))
+	pool := NewPool(Jailed(sandbox.Config{}, job.Wasm))
 	t.Cleanup(func() {
 		if err := pool.Close(); err != nil {
 			t.Error(err)

@@ -4,18 +4,19 @@ import (
 	"context"
 	"os"
 
+	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/sandbox"
 )
 
 // RunnerArg is the argument by which the executable that a jail runs again knows that it is a runner.
 const RunnerArg = "runner"
 
-// Jailed returns a Launcher of jailed runners: children of this process that run this executable again. Config says what
-// jail; its Args and Files are filled in.
-func Jailed(config sandbox.Config) Launcher {
+// Jailed returns a Launcher of jailed runners for programs of an engine: children of this process that run this executable again. Config
+// says what jail; its Args and Files are filled in.
+func Jailed(config sandbox.Config, engine job.Engine) Launcher {
 	return func(_ context.Context, socket, memory *os.File) (Process, error) {
 		c := config
-		c.Args = []string{RunnerArg}
+		c.Args = []string{RunnerArg, string(engine)}
 		c.Files = []*os.File{socket, memory}
 		p, err := sandbox.Start(&c)
 		if err != nil {

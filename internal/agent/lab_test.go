@@ -99,7 +99,7 @@ func (l *lab) open(t *testing.T, j *job.Job, readers int) {
 		l.launch = InProcess(j)
 	}
 	l.start(t, readers)
-	if _, err := l.agent.Describe(); err != nil {
+	if _, err := l.agent.MapOnly(); err != nil {
 		t.Fatal(err)
 	}
 }

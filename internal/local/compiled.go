@@ -18,14 +18,14 @@ import (
 // machineCode returns that of a module, which it takes over.
 func (r *running) machineCode(ctx context.Context, module *os.File) (*os.File, error) {
 	r.then(module.Close)
-	if r.spec.Program.Digest == "" { // nobody has read it yet
-		digest, err := digest(module)
-		if err != nil {
-			return nil, &job.Error{Op: "program", Err: err}
-		}
-		r.spec.Program.Digest = digest
+	sum, err := digest(module)
+	if err != nil {
+		return nil, &job.Error{Op: "program", Err: err}
 	}
-	compiled, err := r.compiled(ctx, module)
+	if r.spec.Program.Digest == "" { // nobody has read it yet
+		r.spec.Program.Digest = sum
+	}
+	compiled, err := r.compiled(ctx, module, sum)
 	if err != nil {
 		return nil, &job.Error{Op: "program", Err: err}
 	}
@@ -36,8 +36,8 @@ func (r *running) machineCode(ctx context.Context, module *os.File) (*os.File, e
 	return compiled, nil
 }
 
-// compiled returns a module's machine code, from the cache if it is there. A cache that does not work costs time only.
-func (r *running) compiled(ctx context.Context, module *os.File) (*os.File, error) {
+// compiled returns the machine code of the module with that digest, from the cache if it is there. A cache that does not work costs time only.
+func (r *running) compiled(ctx context.Context, module *os.File, digest string) (*os.File, error) {
 	cache, name := r.opts.Cache, ""
 	if cache == nil {
 		if cache = openCache(); cache != nil {
@@ -46,7 +46,7 @@ func (r *running) compiled(ctx context.Context, module *os.File) (*os.File, erro
 	}
 	if cache != nil {
 		var err error
-		if name, err = codeName(module); err != nil {
+		if name, err = codeName(digest); err != nil {
 			return nil, err
 		}
 		if f, err := cache.Get(name); err == nil {
@@ -76,13 +76,9 @@ func openCache() *codecache.Cache {
 }
 
 // codeName returns the name under which a module's machine code is kept: it says which module and which compiler.
-func codeName(module *os.File) (string, error) {
+func codeName(digest string) (string, error) {
 	compiler, err := sandbox.Compiler()
-	if err != nil {
-		return "", err
-	}
-	d, err := digest(module)
-	return fmt.Sprintf("%s-%.32s", d, compiler), err
+	return fmt.Sprintf("%s-%.32s", digest, compiler), err
 }
 
 // digest returns the SHA-256 of a file, hexadecimal.

@@ -31,7 +31,7 @@ func NewPool(spec *job.Spec) *agent.Pool {
 	for _, l := range spec.Insecure {
 		c.Insecure = append(c.Insecure, sandbox.Layer(l))
 	}
-	return agent.NewPool(agent.Jailed(c))
+	return agent.NewPool(agent.Jailed(c, spec.Program.Engine))
 }
 
 // openPool gets a runner on its way: nothing else takes as long to be ready.

@@ -20,8 +20,10 @@ import (
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/coordinator/commit"
 	"github.com/millrace/millrace/internal/coordinator/plan"
+	"github.com/millrace/millrace/internal/runner"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/job/jobfile"
+	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/store"
 )
 
@@ -203,7 +205,7 @@ func (r *running) work(ctx context.Context, c *coordinator.Coordinator, reducers
 		}
 		summary = s
 	})
-	wg.Go(func() { failed(r.agent.Run(wctx)) })
+	wg.Go(func() { failed(r.startError(r.agent.Run(wctx))) })
 	<-c.Ended()
 	outcome, err := c.Outcome()
 	if err != nil {
@@ -214,6 +216,15 @@ func (r *running) work(ctx context.Context, c *coordinator.Coordinator, reducers
 		return nil, nil, err
 	}
 	return &outcome, summary, nil
+}
+
+// startError makes what keeps the program from being started the user's to mend.
+func (r *running) startError(err error) error {
+	var refused runner.Refusal
+	if errors.As(err, &refused) || errors.Is(err, sandbox.ErrLayer) {
+		return &job.Error{Op: r.spec.Program.Name, Err: err}
+	}
+	return err
 }
 
 // plan lists the inputs and hands the splits to the coordinator as they come.

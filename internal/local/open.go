@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -110,6 +111,7 @@ func (p *places) close() (err error) {
 // open makes all that the job needs before it starts.
 func (r *running) open(ctx context.Context) error {
 	r.openPool()
+	embedded := r.embed()
 	var err error
 	if r.places, err = openPlaces(ctx, r.spec, r.opts.Schemes); err != nil {
 		return err
@@ -144,22 +146,26 @@ func (r *running) open(ctx context.Context) error {
 	if r.places.remote {
 		j.Readers = remoteReaders
 	}
-	clusterReady := make(chan error, 1)
-	go func() {
-		var err error
+	r.agent = agent.New(ctx, j, client{r})
+	r.then(r.agent.Close)
+	claimErr := r.take(ctx)
+	return errors.Join(claimErr, embedded())
+}
+
+// embed gets the cluster on its way, and returns a function that waits until it is there.
+func (r *running) embed() (wait func() error) {
+	wait = sync.OnceValue(func() (err error) {
 		r.cluster, err = cluster.Embed(nil)
-		clusterReady <- err
-	}()
+		return err
+	})
+	go func() { _ = wait() }() // who needs it learns what was wrong
 	r.then(func() error {
-		if r.cluster == nil {
+		if wait() != nil {
 			return nil
 		}
 		return r.cluster.Close()
 	})
-	r.agent = agent.New(ctx, j, client{r})
-	r.then(r.agent.Close)
-	claimErr := r.take(ctx)
-	return errors.Join(claimErr, <-clusterReady)
+	return wait
 }
 
 // take claims the output.
@@ -270,17 +276,16 @@ func (r *running) hello() runner.Hello {
 
 // reducers returns how many partitions the job has.
 func (r *running) reducers() (int, error) {
-	ready, err := r.agent.Describe()
+	mapOnly, err := r.agent.MapOnly()
 	if err != nil {
 		return 0, &job.Error{Op: r.spec.Program.Name, Err: err}
 	}
-	d := ready.Description
 	switch {
-	case d.MapOnly && r.spec.Reducers > 0:
+	case mapOnly && r.spec.Reducers > 0:
 		return 0, &job.Error{Op: r.spec.Program.Name, Err: errors.New("the program does not reduce: give no number of reducers, or name a stock reducer")}
-	case d.MapOnly && r.spec.Format.IsTable():
+	case mapOnly && r.spec.Format.IsTable():
 		return 0, &job.Error{Op: r.spec.Program.Name, Err: fmt.Errorf("format %s: the program prints lines, which have no columns: name a reducer", r.spec.Format)}
-	case d.MapOnly:
+	case mapOnly:
 		return 0, nil
 	}
 	return max(r.spec.Reducers, 1), nil

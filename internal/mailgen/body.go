@@ -51,7 +51,7 @@ func (c *composer) prose(target int, foreign []string) {
 		for {
 			x := c.next()
 			for range 4 {
-				w := vocabulary[c.g.words.table[uint16(x)]]
+				w := c.g.vocabulary[c.g.words.table[uint16(x)]]
 				x = x>>16 | x<<48
 				at := len(buf)
 				buf = append(buf, w...)

@@ -162,7 +162,7 @@ func (c *composer) subject() {
 	c.end()
 }
 
-func (c *composer) word() string { return vocabulary[c.g.words.draw(uint16(c.next()))] }
+func (c *composer) word() string { return c.g.vocabulary[c.g.words.draw(uint16(c.next()))] }
 
 // q writes s as an encoded word in Q encoding does.
 func (c *composer) q(s string) {

@@ -16,14 +16,15 @@ type Options struct {
 
 // A Generator makes mails. It is immutable and safe for concurrent use.
 type Generator struct {
-	seed     uint64
-	invoices uint32 // rates in 2^-32
-	odd      uint32
-	words    *zipf
-	domains  *zipf
-	people   *zipf
-	names    []string // of domains, most frequent first
-	sizes    [1024]int
+	seed       uint64
+	invoices   uint32 // rates in 2^-32
+	odd        uint32
+	words      *zipf
+	domains    *zipf
+	people     *zipf
+	names      []string // of domains, most frequent first
+	vocabulary []string // words, most frequent first
+	sizes      [1024]int
 }
 
 // New returns the generator of that seed. opts may be nil.
@@ -41,13 +42,14 @@ func New(seed uint64, opts *Options) *Generator {
 	o.Mean = max(o.Mean, 1000)
 	o.Domains = min(max(o.Domains, 1), 4096)
 	g := &Generator{
-		seed:     seed,
-		invoices: rate(o.Invoices, 0.02),
-		odd:      rate(o.Odd, 0.005),
-		words:    newZipf(len(vocabulary)),
-		domains:  newZipf(o.Domains),
-		people:   newZipf(len(given) * len(family)),
-		names:    domainNames(o.Domains),
+		vocabulary: vocabulary(),
+		seed:       seed,
+		invoices:   rate(o.Invoices, 0.02),
+		odd:        rate(o.Odd, 0.005),
+		words:      newZipf(len(vocabulary())),
+		domains:    newZipf(o.Domains),
+		people:     newZipf(len(given) * len(family)),
+		names:      domainNames(o.Domains),
 	}
 	// Quantiles of a log-normal distribution with mean 1; what headers and frames add over the target is taken off.
 	const sigma = 0.7

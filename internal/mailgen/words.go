@@ -1,6 +1,9 @@
 package mailgen
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // The most frequent words come first. Digits stand in none of them.
 const common = `the to and of a in is for you that it we on with be this have are as your will from at not our or please if can by
@@ -21,7 +24,7 @@ Anderson Thomas Taylor Moore Jackson Martin Lee Perez Thompson White Harris Sanc
 	// the same in quoted-printable
 	quoted = []string{"=C3=A9t=C3=A9", "f=C3=BCr", "caf=C3=A9", "=E2=82=AC", "a=3Db", "na=C3=AFve"}
 
-	vocabulary = makeVocabulary()
+	vocabulary = sync.OnceValue(makeVocabulary)
 )
 
 // makeVocabulary returns the common words and 6,000 made of syllables.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
+	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/sandbox"
 )
 
@@ -15,6 +17,9 @@ func Child() {
 	}
 	if err := sandbox.Enter(); err != nil {
 		os.Exit(1) // who started it is told why
+	}
+	if slices.Contains(os.Args, string(job.Wasm)) {
+		_ = sandbox.Rehearse(context.Background()) // what is wrong, the guest will find
 	}
 	if err := serveInherited(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -36,14 +36,30 @@ func (s *server) compile(ctx context.Context, code *os.File) error {
 		return s.refuse(os.NewSyscallError("memfd_create", err))
 	}
 	f := os.NewFile(uintptr(fd), "compiled")
-	_, err = f.Write(compiled)
-	if err == nil {
-		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
-	}
-	if err != nil {
+	if err := writeCompiled(ctx, f, &preface{SDK: isSDK(b)}, compiled); err != nil {
 		return errors.Join(s.refuse(err), f.Close())
 	}
 	return errors.Join(s.conn.Send(KindCompiled, nil, f), f.Close(), io.EOF)
+}
+
+// writeCompiled makes f the file of a compiled module, see preface.
+func writeCompiled(ctx context.Context, f *os.File, p *preface, compiled []byte) error {
+	if _, err := f.WriteAt(compiled, int64(prefaceSize)); err != nil {
+		return err
+	}
+	if p.SDK {
+		if err := p.describe(ctx, f); err != nil {
+			return err
+		}
+	}
+	page, err := p.encode()
+	if err == nil {
+		_, err = f.WriteAt(page, 0)
+	}
+	if err == nil {
+		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
+	}
+	return err
 }
 
 // Compile has the runner at the other end of conn, which serves nothing else, compile a module. What it returns is a file in memory that

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/zeebo/xxh3"
 
@@ -64,32 +65,61 @@ type sdkProgram struct {
 	params []byte // frame
 }
 
-func newSDK(ctx context.Context, g guestProgram, h *Hello) (program, error) {
+// newSDK makes a program of a guest of the SDK, which is asked what it is unless said is not nil.
+func newSDK(ctx context.Context, g guestProgram, h *Hello, said *guest.Description) (_ program, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.close())
+		}
+	}()
 	if h.Reducer != "" {
-		return nil, errors.Join(errOwnReducer, g.close())
+		return nil, errOwnReducer
 	}
 	params, err := guest.EncodeParams(h.Params)
 	if err != nil {
 		return nil, err
 	}
-	var text bytes.Buffer
-	report, err := g.run(ctx, "describe", nil, guest.Env(guest.Describe), bytes.NewReader(nil), &text)
-	if err != nil {
-		return nil, errors.Join(withLog(err, &report), g.close())
+	if said == nil {
+		_, d, report, err := g.ask(ctx)
+		if err != nil {
+			return nil, withLog(err, &report)
+		}
+		said = &d
 	}
-	d, err := guest.ParseDescription(text.Bytes())
+	r, err := newReducing(*said)
 	if err != nil {
-		return nil, errors.Join(err, g.close())
-	}
-	r, err := newReducing(d)
-	if err != nil {
-		return nil, errors.Join(err, g.close())
+		return nil, err
 	}
 	return &sdkProgram{g, r, params}, nil
 }
 
 // mapOnce is the environment of a guest that maps one object.
 var mapOnce = append(guest.Env(guest.Map), guest.EnvOnce+"=1")
+
+// ask asks a guest of the SDK what it is.
+func (g *guestProgram) ask(ctx context.Context) (text []byte, d guest.Description, r sandbox.Report, err error) {
+	var out bytes.Buffer
+	r, err = g.run(ctx, "describe", nil, guest.Env(guest.Describe), bytes.NewReader(nil), &out)
+	if err == nil {
+		d, err = guest.ParseDescription(out.Bytes())
+	}
+	return out.Bytes(), d, r, err
+}
+
+// prepare has a guest do what it does before it asks for its first object, so that this finds it done. An error of the guest is
+// that of each object, too: here it means nothing.
+func (p *sdkProgram) prepare(ctx context.Context, isolation job.Isolation) {
+	env := mapOnce
+	if isolation == job.IsolateSplit {
+		env = guest.Env(guest.Map)
+	}
+	r := p.newRun("prepare", nil, env)
+	r.Wall, r.CPU = prepareTime, prepareTime
+	_ = sandbox.Prepare(ctx, p.guest, r)
+}
+
+// prepareTime bounds what a guest does ahead of its first object.
+const prepareTime = time.Second
 
 func (p *sdkProgram) mapObject(ctx context.Context, obj *mapper.Object, out *stage) (usage, error) {
 	h := &answers{stage: out}

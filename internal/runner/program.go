@@ -8,8 +8,6 @@ import (
 	"io"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/millrace/millrace/internal/guest"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/mapper"
@@ -48,31 +46,16 @@ func load(ctx context.Context, h *Hello, code *os.File, inProcess *job.Job) (pro
 	if code == nil {
 		return nil, fmt.Errorf("%w: program without code", ErrProtocol)
 	}
-	var b []byte
-	var g sandbox.Guest
-	var err error
-	switch {
-	case h.Engine == job.Wasm && h.Interpret:
-		if b, err = readCode(code); err == nil {
-			g, err = sandbox.OpenInterpreted(ctx, b)
-		}
-	case h.Engine == job.Wasm:
-		if b, err = mapCode(code); err == nil {
-			g, err = sandbox.OpenCompiled(ctx, b)
-		}
-	case h.Engine == job.Native:
-		if b, err = readCode(code); err == nil {
-			g, err = sandbox.OpenNative(b, nil)
-		}
-	default:
-		return nil, fmt.Errorf("%w: engine %q", ErrProtocol, h.Engine)
-	}
+	g, p, err := open(ctx, h, code)
 	if err != nil {
 		return nil, err
 	}
 	e := guestProgram{guest: g, limits: h.Limits, seed: h.Seed}
-	if bytes.Contains(b, []byte(guest.ABI)) {
-		return newSDK(ctx, e, h)
+	if p.SDK {
+		if d, ok := p.description(h.Limits.Memory); ok {
+			return newSDK(ctx, e, h, &d)
+		}
+		return newSDK(ctx, e, h, nil)
 	}
 	if h.Isolation == job.IsolateSplit {
 		return nil, errors.Join(errors.New("--isolation split: only a program of the Go SDK knows where an object ends; "+
@@ -81,17 +64,38 @@ func load(ctx context.Context, h *Hello, code *os.File, inProcess *job.Job) (pro
 	return newCommand(e, h)
 }
 
-// mapCode maps what [Compile] returned, for as long as the process lives.
-func mapCode(f *os.File) ([]byte, error) {
-	if err := checkSealed(f); err != nil {
-		return nil, err
+// open opens the guest behind code, and says what is known of it.
+func open(ctx context.Context, h *Hello, code *os.File) (sandbox.Guest, *preface, error) {
+	if h.Engine == job.Wasm && !h.Interpret {
+		if err := checkSealed(code); err != nil {
+			return nil, nil, err
+		}
+		p, err := readPreface(code)
+		if err != nil {
+			return nil, nil, err
+		}
+		g, err := sandbox.OpenCompiled(ctx, code, int64(prefaceSize))
+		return g, p, err
 	}
-	info, err := f.Stat()
+	b, err := readCode(code)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_POPULATE)
+	p := &preface{SDK: isSDK(b)}
+	var g sandbox.Guest
+	switch h.Engine {
+	case job.Wasm:
+		g, err = sandbox.OpenInterpreted(ctx, b)
+	case job.Native:
+		g, err = sandbox.OpenNative(b, nil)
+	default:
+		err = fmt.Errorf("%w: engine %q", ErrProtocol, h.Engine)
+	}
+	return g, p, err
 }
+
+// isSDK reports whether a program was written with the Go SDK.
+func isSDK(code []byte) bool { return bytes.Contains(code, []byte(guest.ABI)) }
 
 func readCode(f *os.File) ([]byte, error) {
 	info, err := f.Stat()

@@ -89,7 +89,16 @@ func (s *server) greet(ctx context.Context, inProcess *job.Job) error {
 		return s.refuse(err)
 	}
 	s.stage = stage{limits: s.hello.Limits, types: s.program.describe(), format: s.hello.Format, counts: make(map[string]int64)}
-	return s.conn.SendJSON(KindReady, Ready{s.program.describe()})
+	if err := s.conn.SendJSON(KindReady, Ready{s.program.describe()}); err != nil {
+		return err
+	}
+	if p, ok := s.program.(*sdkProgram); ok {
+		st := s.mem.Status()
+		st.Current.Store(1)               // what takes too long would do so with the first object
+		p.prepare(ctx, s.hello.Isolation) // the agent may not have work yet
+		st.Current.Store(0)
+	}
+	return nil
 }
 
 // serve runs attempts, one after another.

@@ -19,7 +19,8 @@
 //	U  Reduce (JSON) + spill file           L  name: that run cannot be read as it was written
 //	V  Runs (JSON) + their file             X  reason: the attempt failed
 //
-// C is for a runner that does nothing else, and that need not be trusted by those that serve other jobs: it answers K, with a sealed memfd, or X, and ends.
+// C is for a runner that does nothing else, and that need not be trusted by those that serve other jobs: it answers K, with a sealed memfd, or X, and ends. It
+// runs the program once, to be told what it is.
 // After H the runner answers R or X. After M come B frames and E, and the runner answers D or X; after U come V frames until all runs that it
 // counts came, and the runner answers likewise, with T frames before; L comes before X. One attempt is under way at a time. The version of all this is [Version], in Hello.
 //
