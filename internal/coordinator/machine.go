@@ -36,6 +36,7 @@ type Machine struct {
 	later  *placement.Queue  // reduce tasks that wait, until every map is committed
 	asked  []Asked           // wants without an answer, oldest first
 	nodes  map[string]uint64 // incarnation of each
+	slots  map[slot]*task    // the last that each was given
 	sealed bool
 	digest string
 
@@ -48,6 +49,12 @@ type Machine struct {
 	over               bool // Finish or Fail was returned
 }
 
+// A slot is one of a node.
+type slot struct {
+	node string
+	n    int
+}
+
 // New returns a Machine for a job that is about to start.
 func New(conf Config) *Machine {
 	return &Machine{
@@ -56,6 +63,7 @@ func New(conf Config) *Machine {
 		queue: placement.New(conf.Patience),
 		later: placement.New(conf.Patience),
 		nodes: make(map[string]uint64),
+		slots: make(map[slot]*task),
 		total: job.Counters{User: make(map[string]int64)},
 	}
 }
@@ -117,8 +125,27 @@ func (m *Machine) ask(e Asked) []Effect {
 	if why != "" || m.over {
 		return append(effects, Grant{e.Ticket, Lease{Over: true}})
 	}
+	effects = append(effects, m.vacate(slot{e.Want.Node, e.Want.Slot})...)
 	m.asked = append(m.asked, e)
 	return append(effects, m.grant(e.Now)...)
+}
+
+// vacate takes back what a slot has that asks for work: it does one thing at a time, so that it never heard of its lease, or nobody
+// heard how that went. An earlier question of it is one that it no longer waits for.
+func (m *Machine) vacate(s slot) (effects []Effect) {
+	m.asked = slices.DeleteFunc(m.asked, func(a Asked) bool {
+		if a.Want.Node != s.node || a.Want.Slot != s.n {
+			return false
+		}
+		effects = append(effects, Grant{a.Ticket, Lease{Idle: true}})
+		return true
+	})
+	if t := m.slots[s]; t != nil && t.state == leased && t.node == s.node && t.slot == s.n {
+		m.retries++
+		t.state, t.node, t.running = waiting, "", Running{}
+		m.again(t)
+	}
+	return effects
 }
 
 // admit checks who speaks and returns why that is refused, "" if it is not.
@@ -154,15 +181,16 @@ func (m *Machine) grant(now time.Time) (effects []Effect) {
 			kept = append(kept, a)
 			continue
 		}
-		effects = append(effects, Grant{a.Ticket, m.lease(m.tasks[p.ID], a.Want.Node)})
+		effects = append(effects, Grant{a.Ticket, m.lease(m.tasks[p.ID], slot{a.Want.Node, a.Want.Slot})})
 	}
 	m.asked = kept
 	return effects
 }
 
-func (m *Machine) lease(t *task, node string) Lease {
+func (m *Machine) lease(t *task, to slot) Lease {
 	t.try++
-	t.state, t.node = leased, node
+	t.state, t.node, t.slot = leased, to.node, to.n
+	m.slots[to] = t
 	t.running = Running{Attempt: t.attempt()}
 	l := Lease{Attempt: t.attempt(), Queued: m.now.Sub(t.since), Partitions: m.conf.Reducers}
 	if t.id.IsReduce() {

@@ -61,11 +61,11 @@ func (b *bench) step(e Event) (leases map[Ticket]Lease, v *Verdict) {
 
 func from(node string) Sender { return Sender{Job: "j", Epoch: 3, Node: node, Incarnation: 1} }
 
-// lease asks for work and returns the answer, if there is one at once.
+// lease asks for work, for a slot of its own, and returns the answer, if there is one at once.
 func (b *bench) lease(node string) (Lease, bool) {
 	b.t.Helper()
 	b.ticket++
-	ls, _ := b.step(Asked{b.ticket, Want{Sender: from(node)}, start})
+	ls, _ := b.step(Asked{b.ticket, Want{from(node), int(b.ticket)}, start})
 	l, ok := ls[b.ticket]
 	return l, ok
 }
@@ -300,6 +300,36 @@ func TestLostMapGivesUpItsList(t *testing.T) {
 	b.step(Lost{"gone", start})
 	if len(b.thrown) != 1 || b.thrown[0].ID != "list" {
 		t.Errorf("discarded %v", b.thrown)
+	}
+}
+
+// A slot that asks again has lost its lease, or the answer to its report: nobody else would ever give the task back.
+func TestSlotAsksAgain(t *testing.T) {
+	b := newBench(t, 1, 0)
+	ask := func(ticket Ticket, slot int) map[Ticket]Lease {
+		ls, _ := b.step(Asked{ticket, Want{from("n"), slot}, start})
+		return ls
+	}
+	first := ask(1, 0)[1]
+	if ls := ask(2, 1); len(ls) > 0 {
+		t.Fatalf("another slot was given %v", ls)
+	}
+	// The other one is first in line.
+	if l, ok := ask(3, 0)[2]; !ok || l.Attempt.String() != "m-00000.2" {
+		t.Fatalf("got %+v", l)
+	}
+	if v := b.commit(from("n"), first.Attempt, withPart("first")); v.Accepted || len(b.thrown) != 1 {
+		t.Errorf("what was given up commits: %+v", v)
+	}
+	// Of two questions of one slot the later counts.
+	if l, ok := ask(4, 0)[3]; !ok || !l.Idle {
+		t.Errorf("the earlier question got %+v, %t", l, ok)
+	}
+	if l, ok := ask(5, 1)[4]; !ok || l.Attempt.String() != "m-00000.3" {
+		t.Errorf("got %+v", l)
+	}
+	if o := b.m.Outcome().Counters; o.Attempts != 3 || o.Retries != 2 {
+		t.Errorf("%d attempts, %d retries", o.Attempts, o.Retries)
 	}
 }
 

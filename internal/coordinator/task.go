@@ -27,6 +27,7 @@ type task struct {
 	since  time.Time // it waits for a slot
 	try    int       // attempts begun
 	node   string    // of the attempt leased or committed
+	slot   int       // of that node
 	result Result    // of the committed attempt
 
 	beaten   []int          // attempts that were done after another had committed
