@@ -121,6 +121,9 @@ func (m *Machine) planned(e Planned) []Effect {
 }
 
 func (m *Machine) ask(e Asked) []Effect {
+	if m.succeeded(e.Want.Sender) {
+		return m.stepDown(e.Want.Epoch)
+	}
 	effects, why := m.admit(e.Want.Sender, e.Now)
 	if why != "" || m.over {
 		return append(effects, Grant{e.Ticket, Lease{Over: true}})
@@ -146,6 +149,15 @@ func (m *Machine) vacate(s slot) (effects []Effect) {
 		m.again(t)
 	}
 	return effects
+}
+
+// succeeded reports whether the sender knows of a later coordinator. What it says is not ours to answer: a refusal would have it
+// give up what the other one counts.
+func (m *Machine) succeeded(s Sender) bool { return s.Job == m.conf.Job && s.Epoch > m.conf.Epoch }
+
+// stepDown ends this coordinator's work for good.
+func (m *Machine) stepDown(epoch uint64) []Effect {
+	return m.fail(fmt.Errorf("coordinator of epoch %d: that of epoch %d took over", m.conf.Epoch, epoch))
 }
 
 // admit checks who speaks and returns why that is refused, "" if it is not.
@@ -223,6 +235,9 @@ func (m *Machine) current(a job.AttemptID, node string) (*task, string) {
 
 func (m *Machine) reported(e Reported) []Effect {
 	c := &e.Commit
+	if m.succeeded(c.Sender) {
+		return m.stepDown(c.Epoch)
+	}
 	effects, why := m.admit(c.Sender, time.Time{})
 	t := m.tasks[c.Attempt.Task]
 	if t != nil && t.state == committed && t.attempt() == c.Attempt {
@@ -261,6 +276,9 @@ func (m *Machine) reported(e Reported) []Effect {
 
 func (m *Machine) broken(e Broken) []Effect {
 	f := &e.Failure
+	if m.succeeded(f.Sender) {
+		return m.stepDown(f.Epoch)
+	}
 	effects, why := m.admit(f.Sender, e.Now)
 	var t *task
 	if why == "" {

@@ -333,6 +333,29 @@ func TestSlotAsksAgain(t *testing.T) {
 	}
 }
 
+// Who hears of a later coordinator stops. What it would refuse may be what the other one counts, so that it refuses nothing.
+func TestLaterEpoch(t *testing.T) {
+	later := from("n")
+	later.Epoch++
+	a := job.AttemptID{Task: "m-00000", Try: 1}
+	for name, e := range map[string]Event{
+		"asked":    Asked{1, Want{Sender: later}, start},
+		"reported": Reported{1, Commit{later, a, withPart("theirs")}},
+		"broken":   Broken{1, Failure{Sender: later, Attempt: a, Fault: FaultTask, Object: -1}, start},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 1, 0)
+			b.take("n", "m-00000.1")
+			for range 2 {
+				if ls, v := b.step(e); len(ls) > 0 || v != nil || len(b.thrown) > 0 {
+					t.Errorf("answered %v, %v; discarded %v", ls, v, b.thrown)
+				}
+			}
+			b.wantFail("coordinator of epoch 3: that of epoch 4 took over")
+		})
+	}
+}
+
 func TestNewIncarnationLosesTheOld(t *testing.T) {
 	b := newBench(t, 1, 1)
 	l := b.take("n", "m-00000.1")
