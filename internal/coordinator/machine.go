@@ -208,7 +208,8 @@ func (m *Machine) lease(t *task, to slot) Lease {
 	if t.id.IsReduce() {
 		l.Partition = t.part
 		for _, mt := range m.maps {
-			l.Runs = append(l.Runs, Run{mt.attempt(), mt.node, mt.result.Vector})
+			mt.shown = Run{mt.attempt(), mt.node, mt.result.Vector}
+			l.Runs = append(l.Runs, mt.shown)
 		}
 		return l
 	}
@@ -256,6 +257,12 @@ func (m *Machine) reported(e Reported) []Effect {
 			m.beaten++
 		}
 		return append(effects, Judge{e.Ticket, Verdict{Reason: why}}, Discard{c.Result.handles()})
+	}
+	if t.shown.Attempt.Try > 0 && t.shown.Vector != c.Result.Vector {
+		why = fmt.Sprintf("the program is not deterministic: %s on %s emitted other records than %s on %s, which was lost and may have been reduced",
+			c.Attempt, c.Node, t.shown.Attempt, t.shown.Node)
+		effects = append(effects, Judge{e.Ticket, Verdict{Reason: why}}, Discard{c.Result.handles()})
+		return append(effects, m.fail(&job.Error{Err: errors.New(why)})...)
 	}
 	t.state, t.result = committed, c.Result
 	m.count(&c.Result.Counters, 1)

@@ -356,6 +356,33 @@ func TestLaterEpoch(t *testing.T) {
 	}
 }
 
+// A lost map whose second run differs from what reducers may have merged already is not mixed with it.
+func TestNotDeterministic(t *testing.T) {
+	for _, c := range []struct {
+		vector  uint64
+		reduced bool // a reducer was told of the first run
+		fails   bool
+	}{{7, true, false}, {8, true, true}, {8, false, false}} {
+		b := newBench(t, 1, 2)
+		r := counted(10, 0)
+		r.Vector = 7
+		b.commit(from("gone"), b.take("gone", "m-00000.1").Attempt, r)
+		if c.reduced {
+			b.take("n", "r-00000.1")
+		}
+		b.step(Lost{"gone", start})
+		r.Vector = c.vector
+		v := b.commit(from("n"), b.take("n", "m-00000.2").Attempt, r)
+		if v.Accepted == c.fails || c.fails != (b.end != nil) {
+			t.Errorf("%+v: got %+v, ended with %v", c, v, b.end)
+		}
+		if c.fails {
+			b.wantFail("the program is not deterministic: m-00000.2 on n emitted other records than m-00000.1 on gone, " +
+				"which was lost and may have been reduced")
+		}
+	}
+}
+
 func TestNewIncarnationLosesTheOld(t *testing.T) {
 	b := newBench(t, 1, 1)
 	l := b.take("n", "m-00000.1")
