@@ -1,0 +1,184 @@
+package coordinator
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/millrace/millrace/shuffle"
+)
+
+const (
+	objects  = 2 // of a split; each is spilled by itself
+	contents = 24
+	variants = 3
+	digestBy = 7 // the secret of digests
+)
+
+// A record is what a mapper of the simulation emits.
+type record struct{ key, value string }
+
+// mapped returns the records of one object. They depend on nothing else, unless the program goes by chance: then each variant has
+// other values.
+func mapped(content, object, variant int) []record { return allMapped[content][object][variant] }
+
+var allMapped = func() (all [contents][objects][variants][]record) {
+	for c := range all {
+		for o := range all[c] {
+			for v := range all[c][o] {
+				all[c][o][v] = emitted(c, o, v)
+			}
+		}
+	}
+	return all
+}()
+
+func emitted(content, object, variant int) (rs []record) {
+	for i := range 1 + (content+object)%3 {
+		h := uint(content*7+object*5+i*3) * 2654435761 >> 7
+		r := record{string("abcdefgh"[h%8]), fmt.Sprintf("%d.%d.%d", content, object, i)}
+		if variant > 0 {
+			r.value += strings.Repeat("~", variant)
+		}
+		rs = append(rs, r)
+	}
+	return rs
+}
+
+// A spill is what a sorter made of one object: its bytes, and where each partition lies.
+type spill struct {
+	file     []byte
+	sections []shuffle.Section
+}
+
+type spillKey struct{ content, object, variant, partitions int }
+
+var spills sync.Map // of *spill, by spillKey
+
+func spilled(k spillKey) *spill {
+	if sp, ok := spills.Load(k); ok {
+		return sp.(*spill)
+	}
+	s := shuffle.NewSorter(&shuffle.SorterOptions{Partitions: k.partitions, DigestKey: digestBy})
+	for _, r := range mapped(k.content, k.object, k.variant) {
+		if err := s.Add([]byte(r.key), []byte(r.value)); err != nil {
+			panic(err)
+		}
+	}
+	var file bytes.Buffer
+	sections, err := s.Seal(&file)
+	if err != nil {
+		panic(err)
+	}
+	sp, _ := spills.LoadOrStore(k, &spill{file.Bytes(), sections})
+	return sp.(*spill)
+}
+
+// A keptRun is what a node keeps of a map attempt.
+type keptRun struct {
+	spills []*spill
+	table  []shuffle.Expect // by partition
+}
+
+func newKeptRun(content, variant, partitions int, skip map[int]string) *keptRun {
+	k := &keptRun{table: make([]shuffle.Expect, partitions)}
+	if partitions == 0 {
+		return k // the output is text
+	}
+	for o := range objects {
+		if _, ok := skip[o]; ok {
+			continue
+		}
+		sp := spilled(spillKey{content, o, variant, partitions})
+		k.spills = append(k.spills, sp)
+		for p, s := range sp.sections {
+			k.table[p].Emitted += s.Emitted
+			k.table[p].Digest += s.Digest
+		}
+	}
+	return k
+}
+
+// vectorOf is the hash that a commit names a table by.
+func vectorOf(table []shuffle.Expect) uint64 {
+	var b []byte
+	for _, e := range table {
+		b = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(b, uint64(e.Emitted)), e.Digest)
+	}
+	return xxh3.Hash(b)
+}
+
+// piece returns a section as it goes through a netpipe. The caller must not change it.
+func (sp *spill) piece(tag string, partition int) []byte {
+	k := pieceKey{sp, tag, partition}
+	if b, ok := pieces.Load(k); ok {
+		return b.([]byte)
+	}
+	s := sp.sections[partition]
+	var b bytes.Buffer
+	if err := shuffle.WriteSection(&b, tag, bytes.NewReader(sp.file[s.Offset:s.Offset+s.Length]), s); err != nil {
+		panic(err)
+	}
+	pieces.Store(k, b.Bytes())
+	return b.Bytes()
+}
+
+type pieceKey struct {
+	*spill
+	tag       string
+	partition int
+}
+
+var pieces sync.Map // of []byte, by pieceKey
+
+// An inbox is where a reducer has its sections. What it does with them is all that the simulation uses of package shuffle's
+// receiving side.
+type inbox struct{ in *shuffle.Intake }
+
+func newInbox() inbox {
+	return inbox{shuffle.NewIntake(&shuffle.IntakeOptions{Budget: 1 << 20, DigestKey: digestBy})}
+}
+
+func (b inbox) take(stream []byte) error { return b.in.Receive(bytes.NewReader(stream)) }
+
+// reduce returns the records of the wanted runs as a reducer lists them, and how many there are.
+func (b inbox) reduce(want map[string]shuffle.Expect) (string, int64, error) {
+	if err := b.in.Select(want); err != nil {
+		return "", 0, err
+	}
+	m := shuffle.Merge(b.in.Runs(), nil)
+	var out strings.Builder
+	n := int64(0)
+	for key, value, ok := m.Next(); ok; key, value, ok = m.Next() {
+		listed(&out, string(key), string(value))
+		n++
+	}
+	return out.String(), n, m.Err()
+}
+
+func listed(out *strings.Builder, key, value string) {
+	out.WriteString(key)
+	out.WriteByte('\t')
+	out.WriteString(value)
+	out.WriteByte('\n')
+}
+
+// reduced returns what a reducer should list of these records: those of one partition, in order.
+func reduced(rs []record, partition, partitions int) string {
+	rs = slices.DeleteFunc(slices.Clone(rs), func(r record) bool {
+		return shuffle.Partition([]byte(r.key), partitions) != partition
+	})
+	slices.SortFunc(rs, func(a, b record) int {
+		return strings.Compare(a.key+"\x00"+a.value, b.key+"\x00"+b.value)
+	})
+	var out strings.Builder
+	for _, r := range rs {
+		listed(&out, r.key, r.value)
+	}
+	return out.String()
+}
