@@ -27,7 +27,10 @@ func (s *simulation) checkDecision(h *head, d *commit.Decision) error {
 	if s.store.decided != nil {
 		return fmt.Errorf("epoch %d decides after epoch %d did", h.epoch, s.store.by)
 	}
-	if !h.sealed || len(h.committed) != s.maps+s.reducers {
+	if !h.sealed {
+		return fmt.Errorf("decides with %d splits planned of %d", h.planned, s.maps)
+	}
+	if len(h.committed) != s.maps+s.reducers {
 		return fmt.Errorf("decides with %d tasks of %d committed", len(h.committed), s.maps+s.reducers)
 	}
 	s.store.decided, s.store.by = make(map[store.Handle]bool), h.epoch
