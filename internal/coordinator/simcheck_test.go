@@ -21,8 +21,10 @@ func (s *simulation) deciding(h *head, d *commit.Decision) {
 }
 
 func (s *simulation) checkDecision(h *head, d *commit.Decision) error {
-	if h.epoch != s.epoch {
-		return fmt.Errorf("epoch %d decides in epoch %d", h.epoch, s.epoch)
+	for _, later := range s.heads[h.epoch:] {
+		if later.claim != nil {
+			return fmt.Errorf("epoch %d decides, and epoch %d has its claim", h.epoch, later.epoch)
+		}
 	}
 	if s.store.decided != nil {
 		return fmt.Errorf("epoch %d decides after epoch %d did", h.epoch, s.store.by)
