@@ -193,7 +193,7 @@ func newSimulation(seed uint64, tracing bool) *simulation {
 	slots := 1 + r.IntN(2)
 	for i := range 1 + r.IntN(3) {
 		n := &node{
-			s: s, name: string("abc"[i : i+1]), slots: make([]simSlot, slots), kept: make(map[job.AttemptID]*keptRun),
+			s: s, name: "abc"[i : i+1], slots: make([]simSlot, slots), kept: make(map[job.AttemptID]*keptRun),
 			store: &process{jobStore: s.store},
 		}
 		s.names, s.nodes = append(s.names, n.name), append(s.nodes, n)
