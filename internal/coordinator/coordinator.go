@@ -59,8 +59,7 @@ func Start(ctx context.Context, m *Machine, opts Options) *Coordinator {
 		opts: opts, cancel: cancel,
 		events: make(chan func(*loop)), done: make(chan struct{}), ended: make(chan struct{}),
 	}
-	l := &loop{c: c, m: m, wants: make(map[Ticket]*want), verdicts: make(map[Ticket]chan<- Verdict)}
-	go l.run(ctx)
+	go newLoop(c, m).run(ctx)
 	return c
 }
 
@@ -96,13 +95,7 @@ func (c *Coordinator) Tell(ctx context.Context, e Event) error {
 func (c *Coordinator) Want(ctx context.Context, w Want) (Lease, error) {
 	answer := make(chan Lease, 1)
 	var ticket Ticket // written by the loop
-	err := c.do(ctx, func(l *loop) {
-		now := c.opts.Now()
-		l.next++
-		ticket = l.next
-		l.wants[ticket] = &want{answer, now.Add(c.opts.Hold)}
-		l.step(ctx, Asked{ticket, w, now})
-	})
+	err := c.do(ctx, func(l *loop) { ticket = l.ask(ctx, w, answer) })
 	if err != nil {
 		return Lease{}, err
 	}
@@ -127,11 +120,7 @@ func (c *Coordinator) Fail(ctx context.Context, m Failure) (Verdict, error) {
 
 func (c *Coordinator) judge(ctx context.Context, e func(Ticket) Event) (Verdict, error) {
 	answer := make(chan Verdict, 1)
-	err := c.do(ctx, func(l *loop) {
-		l.next++
-		l.verdicts[l.next] = answer
-		l.step(ctx, e(l.next))
-	})
+	err := c.do(ctx, func(l *loop) { l.judge(ctx, e, answer) })
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -179,6 +168,10 @@ type loop struct {
 	broken   bool // the log could not be written
 }
 
+func newLoop(c *Coordinator, m *Machine) *loop {
+	return &loop{c: c, m: m, wants: make(map[Ticket]*want), verdicts: make(map[Ticket]chan<- Verdict)}
+}
+
 func (l *loop) run(ctx context.Context) {
 	defer close(l.c.done)
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -208,6 +201,23 @@ func (l *loop) tick(ctx context.Context) {
 			l.grant(t, Lease{Idle: true})
 		}
 	}
+}
+
+// ask puts a question, whose answer takes one lease.
+func (l *loop) ask(ctx context.Context, w Want, answer chan<- Lease) Ticket {
+	now := l.c.opts.Now()
+	l.next++
+	t := l.next
+	l.wants[t] = &want{answer, now.Add(l.c.opts.Hold)}
+	l.step(ctx, Asked{t, w, now})
+	return t
+}
+
+// judge has a report judged. Its answer takes one verdict.
+func (l *loop) judge(ctx context.Context, e func(Ticket) Event, answer chan<- Verdict) {
+	l.next++
+	l.verdicts[l.next] = answer
+	l.step(ctx, e(l.next))
 }
 
 // withdraw forgets a want for which nobody waits any more, and takes back the task that was granted to it meanwhile.

@@ -114,10 +114,10 @@ func TestJobThroughTheLoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
-	for range 8 {
+	for slot := range 8 {
 		wg.Go(func() {
 			for {
-				lease, err := c.Want(ctx, Want{Sender: from("n")})
+				lease, err := c.Want(ctx, Want{from("n"), slot})
 				if err != nil || lease.Over {
 					return
 				}
@@ -151,9 +151,9 @@ func TestAppendFails(t *testing.T) {
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		accepted := 0
-		for range 16 {
+		for slot := range 16 {
 			wg.Go(func() {
-				lease, err := c.Want(ctx, Want{Sender: from("n")})
+				lease, err := c.Want(ctx, Want{from("n"), slot})
 				if err != nil {
 					return
 				}

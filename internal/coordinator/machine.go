@@ -36,6 +36,7 @@ type Machine struct {
 	later  *placement.Queue  // reduce tasks that wait, until every map is committed
 	asked  []Asked           // wants without an answer, oldest first
 	nodes  map[string]uint64 // incarnation of each
+	slots  map[slot]*task    // the last that each was given
 	sealed bool
 	digest string
 
@@ -48,6 +49,12 @@ type Machine struct {
 	over               bool // Finish or Fail was returned
 }
 
+// A slot is one of a node.
+type slot struct {
+	node string
+	n    int
+}
+
 // New returns a Machine for a job that is about to start.
 func New(conf Config) *Machine {
 	return &Machine{
@@ -56,6 +63,7 @@ func New(conf Config) *Machine {
 		queue: placement.New(conf.Patience),
 		later: placement.New(conf.Patience),
 		nodes: make(map[string]uint64),
+		slots: make(map[slot]*task),
 		total: job.Counters{User: make(map[string]int64)},
 	}
 }
@@ -113,12 +121,43 @@ func (m *Machine) planned(e Planned) []Effect {
 }
 
 func (m *Machine) ask(e Asked) []Effect {
+	if m.succeeded(e.Want.Sender) {
+		return m.stepDown(e.Want.Epoch)
+	}
 	effects, why := m.admit(e.Want.Sender, e.Now)
 	if why != "" || m.over {
 		return append(effects, Grant{e.Ticket, Lease{Over: true}})
 	}
+	effects = append(effects, m.vacate(slot{e.Want.Node, e.Want.Slot})...)
 	m.asked = append(m.asked, e)
 	return append(effects, m.grant(e.Now)...)
+}
+
+// vacate takes back what a slot has that asks for work: it does one thing at a time, so that it never heard of its lease, or nobody
+// heard how that went. An earlier question of it is one that it no longer waits for.
+func (m *Machine) vacate(s slot) (effects []Effect) {
+	m.asked = slices.DeleteFunc(m.asked, func(a Asked) bool {
+		if a.Want.Node != s.node || a.Want.Slot != s.n {
+			return false
+		}
+		effects = append(effects, Grant{a.Ticket, Lease{Idle: true}})
+		return true
+	})
+	if t := m.slots[s]; t != nil && t.state == leased && t.node == s.node && t.slot == s.n {
+		m.retries++
+		t.state, t.node, t.running = waiting, "", Running{}
+		m.again(t)
+	}
+	return effects
+}
+
+// succeeded reports whether the sender knows of a later coordinator. What it says is not ours to answer: a refusal would have it
+// give up what the other one counts.
+func (m *Machine) succeeded(s Sender) bool { return s.Job == m.conf.Job && s.Epoch > m.conf.Epoch }
+
+// stepDown ends this coordinator's work for good.
+func (m *Machine) stepDown(epoch uint64) []Effect {
+	return m.fail(fmt.Errorf("coordinator of epoch %d: that of epoch %d took over", m.conf.Epoch, epoch))
 }
 
 // admit checks who speaks and returns why that is refused, "" if it is not.
@@ -154,21 +193,23 @@ func (m *Machine) grant(now time.Time) (effects []Effect) {
 			kept = append(kept, a)
 			continue
 		}
-		effects = append(effects, Grant{a.Ticket, m.lease(m.tasks[p.ID], a.Want.Node)})
+		effects = append(effects, Grant{a.Ticket, m.lease(m.tasks[p.ID], slot{a.Want.Node, a.Want.Slot})})
 	}
 	m.asked = kept
 	return effects
 }
 
-func (m *Machine) lease(t *task, node string) Lease {
+func (m *Machine) lease(t *task, to slot) Lease {
 	t.try++
-	t.state, t.node = leased, node
+	t.state, t.node, t.slot = leased, to.node, to.n
+	m.slots[to] = t
 	t.running = Running{Attempt: t.attempt()}
 	l := Lease{Attempt: t.attempt(), Queued: m.now.Sub(t.since), Partitions: m.conf.Reducers}
 	if t.id.IsReduce() {
 		l.Partition = t.part
 		for _, mt := range m.maps {
-			l.Runs = append(l.Runs, Run{mt.attempt(), mt.node, mt.result.Vector})
+			mt.shown = Run{mt.attempt(), mt.node, mt.result.Vector}
+			l.Runs = append(l.Runs, mt.shown)
 		}
 		return l
 	}
@@ -195,6 +236,9 @@ func (m *Machine) current(a job.AttemptID, node string) (*task, string) {
 
 func (m *Machine) reported(e Reported) []Effect {
 	c := &e.Commit
+	if m.succeeded(c.Sender) {
+		return m.stepDown(c.Epoch)
+	}
 	effects, why := m.admit(c.Sender, time.Time{})
 	t := m.tasks[c.Attempt.Task]
 	if t != nil && t.state == committed && t.attempt() == c.Attempt {
@@ -213,6 +257,12 @@ func (m *Machine) reported(e Reported) []Effect {
 			m.beaten++
 		}
 		return append(effects, Judge{e.Ticket, Verdict{Reason: why}}, Discard{c.Result.handles()})
+	}
+	if t.shown.Attempt.Try > 0 && t.shown.Vector != c.Result.Vector {
+		why = fmt.Sprintf("the program is not deterministic: %s on %s emitted other records than %s on %s, which was lost and may have been reduced",
+			c.Attempt, c.Node, t.shown.Attempt, t.shown.Node)
+		effects = append(effects, Judge{e.Ticket, Verdict{Reason: why}}, Discard{c.Result.handles()})
+		return append(effects, m.fail(&job.Error{Err: errors.New(why)})...)
 	}
 	t.state, t.result = committed, c.Result
 	m.count(&c.Result.Counters, 1)
@@ -233,6 +283,9 @@ func (m *Machine) reported(e Reported) []Effect {
 
 func (m *Machine) broken(e Broken) []Effect {
 	f := &e.Failure
+	if m.succeeded(f.Sender) {
+		return m.stepDown(f.Epoch)
+	}
 	effects, why := m.admit(f.Sender, e.Now)
 	var t *task
 	if why == "" {

@@ -61,11 +61,11 @@ func (b *bench) step(e Event) (leases map[Ticket]Lease, v *Verdict) {
 
 func from(node string) Sender { return Sender{Job: "j", Epoch: 3, Node: node, Incarnation: 1} }
 
-// lease asks for work and returns the answer, if there is one at once.
+// lease asks for work, for a slot of its own, and returns the answer, if there is one at once.
 func (b *bench) lease(node string) (Lease, bool) {
 	b.t.Helper()
 	b.ticket++
-	ls, _ := b.step(Asked{b.ticket, Want{Sender: from(node)}, start})
+	ls, _ := b.step(Asked{b.ticket, Want{from(node), int(b.ticket)}, start})
 	l, ok := ls[b.ticket]
 	return l, ok
 }
@@ -346,6 +346,86 @@ func TestLostMapGivesUpItsList(t *testing.T) {
 	b.step(Lost{"gone", start})
 	if len(b.thrown) != 1 || b.thrown[0].ID != "list" {
 		t.Errorf("discarded %v", b.thrown)
+	}
+}
+
+// A slot that asks again has lost its lease, or the answer to its report: nobody else would ever give the task back.
+func TestSlotAsksAgain(t *testing.T) {
+	b := newBench(t, 1, 0)
+	ask := func(ticket Ticket, slot int) map[Ticket]Lease {
+		ls, _ := b.step(Asked{ticket, Want{from("n"), slot}, start})
+		return ls
+	}
+	first := ask(1, 0)[1]
+	if ls := ask(2, 1); len(ls) > 0 {
+		t.Fatalf("another slot was given %v", ls)
+	}
+	// The other one is first in line.
+	if l, ok := ask(3, 0)[2]; !ok || l.Attempt.String() != "m-00000.2" {
+		t.Fatalf("got %+v", l)
+	}
+	if v := b.commit(from("n"), first.Attempt, withPart("first")); v.Accepted || len(b.thrown) != 1 {
+		t.Errorf("what was given up commits: %+v", v)
+	}
+	// Of two questions of one slot the later counts.
+	if l, ok := ask(4, 0)[3]; !ok || !l.Idle {
+		t.Errorf("the earlier question got %+v, %t", l, ok)
+	}
+	if l, ok := ask(5, 1)[4]; !ok || l.Attempt.String() != "m-00000.3" {
+		t.Errorf("got %+v", l)
+	}
+	if o := b.m.Outcome().Counters; o.Attempts != 3 || o.Retries != 2 {
+		t.Errorf("%d attempts, %d retries", o.Attempts, o.Retries)
+	}
+}
+
+// Who hears of a later coordinator stops. What it would refuse may be what the other one counts, so that it refuses nothing.
+func TestLaterEpoch(t *testing.T) {
+	later := from("n")
+	later.Epoch++
+	a := job.AttemptID{Task: "m-00000", Try: 1}
+	for name, e := range map[string]Event{
+		"asked":    Asked{1, Want{Sender: later}, start},
+		"reported": Reported{1, Commit{later, a, withPart("theirs")}},
+		"broken":   Broken{1, Failure{Sender: later, Attempt: a, Fault: FaultTask, Object: -1}, start},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 1, 0)
+			b.take("n", "m-00000.1")
+			for range 2 {
+				if ls, v := b.step(e); len(ls) > 0 || v != nil || len(b.thrown) > 0 {
+					t.Errorf("answered %v, %v; discarded %v", ls, v, b.thrown)
+				}
+			}
+			b.wantFail("coordinator of epoch 3: that of epoch 4 took over")
+		})
+	}
+}
+
+// A lost map whose second run differs from what reducers may have merged already is not mixed with it.
+func TestNotDeterministic(t *testing.T) {
+	for _, c := range []struct {
+		vector  uint64
+		reduced bool // a reducer was told of the first run
+		fails   bool
+	}{{7, true, false}, {8, true, true}, {8, false, false}} {
+		b := newBench(t, 1, 2)
+		r := counted(10, 0)
+		r.Vector = 7
+		b.commit(from("gone"), b.take("gone", "m-00000.1").Attempt, r)
+		if c.reduced {
+			b.take("n", "r-00000.1")
+		}
+		b.step(Lost{"gone", start})
+		r.Vector = c.vector
+		v := b.commit(from("n"), b.take("n", "m-00000.2").Attempt, r)
+		if v.Accepted == c.fails || c.fails != (b.end != nil) {
+			t.Errorf("%+v: got %+v, ended with %v", c, v, b.end)
+		}
+		if c.fails {
+			b.wantFail("the program is not deterministic: m-00000.2 on n emitted other records than m-00000.1 on gone, " +
+				"which was lost and may have been reduced")
+		}
 	}
 }
 

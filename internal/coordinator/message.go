@@ -16,7 +16,8 @@ type Sender struct {
 	Incarnation uint64 `json:"incarnation"` // larger after each start of the agent
 }
 
-// A Want is a free slot that asks for work. The coordinator answers with a Lease; it may keep the question for a while.
+// A Want is a free slot that asks for work. The coordinator answers with a Lease; it may keep the question for a while. A slot that has
+// a lease by what the coordinator knows, and asks all the same, has lost it: its task goes to whoever asks first.
 type Want struct {
 	Sender
 	Slot int `json:"slot"`

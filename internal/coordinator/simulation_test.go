@@ -1,255 +1,364 @@
 package coordinator
 
 import (
+	"bytes"
+	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
-	"reflect"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/store"
+	"github.com/millrace/millrace/store/mem"
 )
 
-// TestSimulation runs jobs on nodes that die, restart and repeat themselves, in random order.
+var (
+	simSeed  = flag.Uint64("sim.seed", 0, "run the simulation's schedule of this seed alone, and print it")
+	simFirst = flag.Uint64("sim.first", 0, "the first seed of the simulation; 0: the time")
+	simCount = flag.Uint64("sim.count", 0, "how many schedules the simulation tries; 0: 100,000, or 5,000 with -short")
+)
+
+// TestSimulation runs whole jobs on a model of the world, each on a schedule of its own, and checks that what they publish is what an
+// undisturbed run does, once.
+//
+// Real are the machine and the loop around it, claims, decisions and publishing, the mem store, and what package shuffle does to sections: how
+// they are sealed, framed, received, selected and merged. Modelled are agents and their runners, the network, the job log and time.
+// Messages come late, in any order, twice or never; pieces of runs are cut short or altered as well. Nodes die with what they kept, start
+// again, stand still; coordinators die between any two appends and calls to the store, calls fail before or after they took effect,
+// and another coordinator takes over from one that is dead or only silent: it finishes what was decided, or begins the job anew, for the
+// log is not read back. At last nothing breaks any more, and the job must end.
 func TestSimulation(t *testing.T) {
-	base := uint64(time.Now().UnixNano())
-	for i := range uint64(2500) {
-		if err := simulate(base + i); err != nil {
-			t.Fatalf("seed %d: %v", base+i, err)
+	if *simSeed != 0 {
+		s := newSimulation(*simSeed, true)
+		err := s.run()
+		t.Logf("%s\n%v", s.story(), err)
+		if err != nil {
+			t.Fail()
+		}
+		return
+	}
+	first, count := *simFirst, *simCount
+	if first == 0 {
+		first = uint64(time.Now().UnixNano())
+	}
+	switch {
+	case count > 0:
+	case testing.Short():
+		count = 5_000
+	default:
+		count = 100_000
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(800))
+	began := time.Now()
+	failed, tried, steps := trySchedules(first, count)
+	t.Logf("%d schedules of %d steps from seed %d in %v", tried, steps, first, time.Since(began).Round(time.Millisecond))
+	if failed == nil {
+		return
+	}
+	at := failed.seed - first + 1
+	if *simFirst == 0 {
+		// Of the failures nearby, the shortest is the easiest to read.
+		for seed := failed.seed + 1; seed < failed.seed+500; seed++ {
+			if s := newSimulation(seed, false); s.run() != nil && s.steps < failed.steps {
+				failed = s
+			}
+		}
+	}
+	s := newSimulation(failed.seed, true)
+	err := s.run()
+	t.Fatalf("schedule %d fails; here is seed %d (-sim.seed=%[2]d shows it again):\n%s\nwrong: %v", at, failed.seed, s.story(), err)
+}
+
+// story is the trace of a schedule, without the middle of one that does not end.
+func (s *simulation) story() string {
+	const begin, end = 600, 100
+	lines := s.trace
+	if left := len(lines) - begin - end; left > 0 {
+		lines = append(append(lines[:begin:begin], fmt.Sprintf("      (%d lines)", left)), lines[begin+left:]...)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// trySchedules runs schedules until one fails, and returns the first that did.
+func trySchedules(first, count uint64) (failed *simulation, tried, steps uint64) {
+	var next, all atomic.Uint64
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for {
+				i := next.Add(1) - 1
+				mu.Lock()
+				stop := failed != nil
+				mu.Unlock()
+				if i >= count || stop {
+					return
+				}
+				s := newSimulation(first+i, false)
+				err := s.run()
+				all.Add(uint64(s.steps))
+				if err != nil {
+					mu.Lock()
+					if failed == nil || s.seed < failed.seed {
+						failed = s
+					}
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return failed, min(next.Load(), count), all.Load()
+}
+
+// TestScheduleRepeats shows that a seed is all that a schedule needs.
+func TestScheduleRepeats(t *testing.T) {
+	for seed := range uint64(50) {
+		var stories [2]string
+		for i := range stories {
+			s := newSimulation(seed, true)
+			if err := s.run(); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			stories[i] = strings.Join(s.trace, "\n")
+		}
+		if stories[0] != stories[1] {
+			t.Fatalf("seed %d is not always the same:\n%s\n\n%s", seed, stories[0], stories[1])
 		}
 	}
 }
 
-// A world is what lies around the machine.
-type world struct {
-	r       *rand.Rand
-	m       *Machine
-	now     time.Time
-	ticket  Ticket
-	held    map[string][]Lease // by node
-	inc     map[string]uint64
-	sent    []Commit // that may come again
-	counts  map[job.TaskID]Result
-	thrown  map[string]bool
-	waiting map[Ticket]string
-	tries   map[job.TaskID]int // the attempts that count
-	beaten  map[job.AttemptID]bool
-	end     Effect
-	err     error
+// A simulation is one schedule of one job: all that happens follows from its seed.
+type simulation struct {
+	seed   uint64
+	r      *rand.Rand
+	now    time.Time
+	faults int // that may still happen
+	steps  int
+	err    error // the first thing that was wrong
+
+	// The job.
+	maps, reducers int
+	content        int     // of the first split
+	poison         []uint8 // objects of each split that bring their runner down, as bits
+	chance         bool    // the program's records differ between attempts
+	tolerant       bool
+
+	// What may happen.
+	storeFaults, refusals, cancels bool
+	deaths                         [][objects]int // of runners, with an object in flight
+
+	names []string
+	nodes []*node
+	heads []*head // by epoch
+	epoch uint64  // the highest
+	net   []parcel
+	store *jobStore
+
+	done     bool
+	result   error        // what the job's user was told
+	counters job.Counters // that are decided
+
+	tracing bool
+	trace   []string
 }
 
-func simulate(seed uint64) error {
+// A parcel is a message under way.
+type parcel struct {
+	to      *node // nil: a coordinator
+	deliver func()
+}
+
+func newSimulation(seed uint64, tracing bool) *simulation {
 	r := rand.New(rand.NewPCG(seed, 7))
-	maps, reducers := r.IntN(6), r.IntN(4)
-	w := &world{
-		r: r, now: start, held: map[string][]Lease{}, inc: map[string]uint64{},
-		counts: map[job.TaskID]Result{}, thrown: map[string]bool{}, waiting: map[Ticket]string{},
-		tries: map[job.TaskID]int{}, beaten: map[job.AttemptID]bool{},
-		m: New(Config{Job: "j", Epoch: 3, Reducers: reducers, Tolerates: func(int64, int64) bool { return true }, Patience: time.Second}),
+	s := &simulation{
+		seed: seed, r: r, now: start, faults: r.IntN(16), tracing: tracing,
+		maps: r.IntN(5), reducers: r.IntN(4), content: r.IntN(contents - 4),
+		chance: r.IntN(8) == 0, tolerant: r.IntN(4) > 0,
+		storeFaults: r.IntN(4) == 0, refusals: r.IntN(16) == 0, cancels: r.IntN(16) == 0,
 	}
-	nodes := []string{"a", "b", "c"}
-	for _, n := range nodes {
-		w.inc[n] = 1
-	}
-	planned, sealed := 0, false
-	for step := 0; w.end == nil; step++ {
-		if step > 5000 {
-			return fmt.Errorf("no end after %d steps: %+v", step, w.m.Progress())
-		}
-		w.now = w.now.Add(time.Duration(r.IntN(400)) * time.Millisecond)
-		node := nodes[r.IntN(len(nodes))]
-		quiet := step > 500 // in the end nothing breaks any more
-		switch k := r.IntN(20); {
-		case planned < maps && k < 4:
-			w.step(Planned{job.Split{Task: job.MapTask(planned), Objects: 5, Nodes: nodes[:r.IntN(2)]}})
-			planned++
-		case planned == maps && !sealed && k < 6:
-			w.step(Sealed{"d"})
-			sealed = true
-		case k < 8:
-			w.ticket++
-			w.waiting[w.ticket] = node
-			w.step(Asked{w.ticket, Want{Sender: w.sender(node)}, w.now})
-		case k < 13 && len(w.held[node]) > 0:
-			w.commit(node)
-		case k == 13 && !quiet && len(w.held[node]) > 0:
-			l := w.drop(node)
-			f := Failure{Sender: w.sender(node), Attempt: l.Attempt, Object: r.IntN(3) - 1, Reason: "x"}
-			if f.Fault = []Fault{FaultStore, FaultObject, FaultTask}[r.IntN(3)]; len(l.Runs) > 0 && r.IntN(2) == 0 {
-				f.Fault, f.Run = FaultRun, l.Runs[r.IntN(len(l.Runs))].Attempt
-			}
-			w.step(Broken{1, f, w.now})
-		case k == 14 && !quiet && len(w.sent) > 0:
-			c := w.sent[r.IntN(len(w.sent))] // a duplicate, perhaps from before a restart
-			w.report(c)
-		case k == 15 && !quiet && r.IntN(4) == 0:
-			w.step(Lost{node, w.now}) // its leases go on for a while: their commits come late
-		case k == 16 && !quiet && r.IntN(4) == 0:
-			w.inc[node]++
-			w.held[node] = nil
-		case k == 17:
-			for tk := range w.waiting {
-				w.step(Withdrawn{tk})
-				delete(w.waiting, tk)
-				break
-			}
-		case k == 18:
-			w.step(Ticked{w.now})
-		case quiet && k == 19: // nodes that forgot their leases are found lost
-			for _, n := range nodes {
-				if len(w.held[n]) == 0 {
-					w.step(Lost{n, w.now})
-				}
-			}
-		}
-		if w.err != nil {
-			return w.err
+	s.store = &jobStore{Bucket: mem.New().Bucket("b"), out: make(map[store.Handle]bool)}
+	s.poison, s.deaths = make([]uint8, s.maps), make([][objects]int, s.maps)
+	for i := range s.poison {
+		if r.IntN(8) == 0 {
+			s.poison[i] = uint8(r.IntN(1 << objects))
 		}
 	}
-	return w.check(maps, reducers)
-}
-
-func (w *world) sender(node string) Sender { return Sender{"j", 3, node, w.inc[node]} }
-
-func (w *world) drop(node string) Lease {
-	h := w.held[node]
-	i := w.r.IntN(len(h))
-	l := h[i]
-	w.held[node] = append(h[:i:i], h[i+1:]...)
-	return l
-}
-
-func (w *world) commit(node string) {
-	l := w.drop(node)
-	n := int64(w.r.IntN(9))
-	res := Result{Counters: job.Counters{
-		Objects: n, Bytes: n << 1, Failed: n << 2, Emitted: n << 3, Output: n << 4, User: map[string]int64{"u": n},
-		Queue: l.Queued, Run: time.Duration(n), CPU: time.Duration(n << 5), PeakMemory: n << 6,
-		Reads: n << 7, ReadBytes: n << 8, Writes: n << 9, WriteBytes: n << 10, LogLines: n << 11, LogDropped: n << 12, Restored: n << 13,
-	}, Shuffle: n, Vector: uint64(l.Attempt.Try)}
-	res.Part = &store.Pending{Handle: store.Handle{ID: fmt.Sprint(l.Attempt, node, w.inc[node])}}
-	c := Commit{w.sender(node), l.Attempt, res}
-	w.sent = append(w.sent, c)
-	w.report(c)
-}
-
-func (w *world) report(c Commit) { w.step(Reported{1, c}) }
-
-func (w *world) step(e Event) {
-	w.m.At(w.now)
-	for _, f := range w.m.Step(e) {
-		if w.end != nil {
-			if _, ok := f.(Grant); !ok {
-				w.err = fmt.Errorf("%T after the end", f)
-			}
+	slots := 1 + r.IntN(2)
+	for i := range 1 + r.IntN(3) {
+		n := &node{
+			s: s, name: "abc"[i : i+1], slots: make([]simSlot, slots), kept: make(map[job.AttemptID]*keptRun),
+			store: &process{jobStore: s.store},
 		}
-		switch f := f.(type) {
-		case Grant:
-			node, ok := w.waiting[f.Ticket]
-			if !ok {
-				w.err = fmt.Errorf("lease %s for nobody", f.Lease.Attempt)
-			}
-			delete(w.waiting, f.Ticket)
-			if f.Lease.Over {
-				continue
-			}
-			for _, run := range f.Lease.Runs {
-				got, ok := w.counts[run.Attempt.Task]
-				if !ok || got.Vector != run.Vector || run.Node == "" {
-					w.err = fmt.Errorf("%s is to fetch %+v, which is not committed", f.Lease.Attempt, run)
-				}
-			}
-			if f.Lease.Queued < 0 || f.Lease.Queued > w.now.Sub(start) {
-				w.err = fmt.Errorf("%s waited %v, and the job began %v ago", f.Lease.Attempt, f.Lease.Queued, w.now.Sub(start))
-			}
-			w.held[node] = append(w.held[node], f.Lease)
-		case Append:
-			if id := f.Record.Lost; id != "" {
-				delete(w.counts, id)
-				delete(w.tries, id)
-			}
-			if c := f.Record.Committed; c != nil {
-				if _, ok := w.counts[c.Attempt.Task]; ok {
-					w.err = fmt.Errorf("%s commits a second time", c.Attempt.Task)
-				}
-				w.counts[c.Attempt.Task] = c.Result
-				w.tries[c.Attempt.Task] = c.Attempt.Try
-			}
-		case Judge:
-			if e, ok := e.(Reported); ok && !f.Verdict.Accepted {
-				a := e.Commit.Attempt
-				if by, ok := w.tries[a.Task]; ok && by != a.Try {
-					w.beaten[a] = true
-				}
-			}
-		case Discard:
-			for _, h := range f.Handles {
-				w.thrown[h.ID] = true
-			}
-		case Finish, Fail:
-			w.end = f
-		}
+		s.names, s.nodes = append(s.names, n.name), append(s.nodes, n)
+	}
+	return s
+}
+
+// note adds a line to the story.
+func (s *simulation) note(format string, args ...any) {
+	if s.tracing {
+		s.trace = append(s.trace, fmt.Sprintf("%4d  ", s.steps)+fmt.Sprintf(format, args...))
 	}
 }
 
-// add adds what an attempt reported to sum, field by field.
-func add(sum, c *job.Counters) {
-	s, v := reflect.ValueOf(sum).Elem(), reflect.ValueOf(c).Elem()
-	for i := range s.NumField() {
-		f := s.Field(i)
-		switch s.Type().Field(i).Name {
-		case "PeakMemory":
-			f.SetInt(max(f.Int(), v.Field(i).Int()))
-		case "User":
-			for k, n := range c.User {
-				sum.User[k] += n
-			}
-		default:
-			f.SetInt(f.Int() + v.Field(i).Int())
-		}
+// wrong says what must not have happened.
+func (s *simulation) wrong(format string, args ...any) {
+	if s.err == nil {
+		s.err = fmt.Errorf(format, args...)
+		s.note("WRONG: %v", s.err)
 	}
 }
 
-func (w *world) check(maps, reducers int) error {
-	if _, ok := w.end.(Finish); !ok {
-		return nil // a task failed sixteen times
+// fault says, once in n times, that something breaks.
+func (s *simulation) fault(n int) bool {
+	if s.faults == 0 || s.r.IntN(n) > 0 {
+		return false
 	}
-	o := w.m.Outcome()
-	if len(o.Parts) != maps+reducers || len(w.counts) != maps+reducers {
-		return fmt.Errorf("%d parts and %d commits for %d tasks", len(o.Parts), len(w.counts), maps+reducers)
+	s.faults--
+	return true
+}
+
+func (s *simulation) quiet() bool { return s.faults == 0 }
+
+// send sends a message. It comes late, twice or never.
+func (s *simulation) send(to *node, deliver func()) {
+	if s.fault(12) {
+		s.note("a message is lost")
+		return
 	}
-	var objects int64
-	sum := job.Counters{User: map[string]int64{}}
-	for id, r := range o.Parts {
-		want := w.counts[id]
-		if want.Part != r.Part {
-			return fmt.Errorf("%s has another part than the one accepted", id)
+	s.net = append(s.net, parcel{to, deliver})
+	if s.fault(16) {
+		s.note("a message is sent twice")
+		s.net = append(s.net, parcel{to, deliver})
+	}
+}
+
+// stream sends a piece of a run. It may be cut short or altered as well.
+func (s *simulation) stream(b []byte, deliver func([]byte)) {
+	if s.fault(12) {
+		b = b[:s.r.IntN(len(b))]
+		s.note("a piece is cut to %d bytes", len(b))
+	} else if s.fault(12) {
+		at := s.r.IntN(len(b))
+		b = bytes.Clone(b)
+		b[at] ^= 1 << s.r.IntN(8)
+		s.note("byte %d of %d of a piece is altered", at, len(b))
+	}
+	s.send(nil, func() { deliver(b) })
+}
+
+// late says whether somebody has waited for an answer for so long that there will be none. At times there is one after all.
+func (s *simulation) late() bool {
+	if len(s.net) > 0 {
+		return s.r.IntN(64) == 0
+	}
+	return s.r.IntN(6) == 0
+}
+
+// arrive delivers one message of those under way.
+func (s *simulation) arrive() {
+	i := s.r.IntN(len(s.net))
+	p := s.net[i]
+	if p.to != nil && p.to.paused {
+		return
+	}
+	last := len(s.net) - 1
+	s.net[i], s.net[last] = s.net[last], parcel{}
+	s.net = s.net[:last]
+	p.deliver()
+}
+
+func (s *simulation) byName(name string) *node { return s.nodes[name[0]-'a'] }
+
+func (s *simulation) number(t job.TaskID) int { return int(t[len(t)-1] - '0') }
+
+// finish notes what the job's user is told.
+func (s *simulation) finish(err error) {
+	if !s.done {
+		s.done, s.result = true, err
+		s.note("the job is over: %v", err)
+	}
+}
+
+const (
+	breaking  = 1500 // steps, after which nothing breaks any more
+	unbroken  = 8000 // steps more, after which the job must have ended
+	afterward = 40   // steps, after the end, for what comes late
+)
+
+// run runs the schedule to its end and returns what was wrong with it.
+func (s *simulation) run() error {
+	s.newHead().take()
+	for _, n := range s.nodes {
+		n.start()
+	}
+	left := s.r.IntN(afterward)
+	for ; s.err == nil && s.store.err == nil && (!s.done || left > 0); s.steps++ {
+		if s.steps == breaking {
+			s.faults = 0
 		}
-		if w.thrown[r.Part.Handle.ID] {
-			return fmt.Errorf("part of %s is published and was discarded", id)
+		if s.steps > breaking+unbroken {
+			s.wrong("no end")
 		}
-		objects += r.Counters.Objects
-		add(&sum, &want.Counters)
+		if s.done {
+			left--
+		}
+		s.step()
 	}
-	sum.Attempts, sum.Retries, sum.Beaten = o.Counters.Attempts, o.Counters.Retries, int64(len(w.beaten))
-	if !reflect.DeepEqual(o.Counters, sum) {
-		return fmt.Errorf("counters are %+v, the sum of what committed attempts reported is %+v", o.Counters, sum)
+	err := errors.Join(s.err, s.store.err)
+	if err == nil {
+		err = s.check()
 	}
-	if o.Counters.Objects != objects || o.Counters.User["u"] != objects {
-		return fmt.Errorf("counters say %d and %d objects, the parts %d", o.Counters.Objects, o.Counters.User["u"], objects)
-	}
-	if p := w.m.Progress(); p.ShuffleBytes != objects || p.Maps != maps || p.Reduces != reducers {
-		return fmt.Errorf("progress %+v for %d objects", p, objects)
-	}
-	for _, e := range []Event{
-		Asked{1 << 40, Want{Sender: w.sender("a")}, w.now}, Lost{"a", w.now}, Ticked{w.now},
-	} {
-		for _, f := range w.m.Step(e) {
-			if g, ok := f.(Grant); !ok || !g.Lease.Over {
-				return fmt.Errorf("%T led to %+v after the end", e, f)
-			}
+	for _, h := range s.heads {
+		if h.phase != gone {
+			h.die()
 		}
 	}
-	return nil
+	return err
+}
+
+func (s *simulation) step() {
+	s.now = s.now.Add(time.Duration(s.r.IntN(100)) * time.Millisecond)
+	switch k := s.r.IntN(16); {
+	case k < 7 && len(s.net) > 0:
+		s.arrive()
+	case k < 14:
+		s.nodes[s.r.IntN(len(s.nodes))].act()
+	default:
+		s.lead()
+	}
+}
+
+// lead has one coordinator act, fail, or take over.
+func (s *simulation) lead() {
+	last := s.heads[len(s.heads)-1]
+	h := last
+	if s.r.IntN(4) == 0 {
+		h = s.heads[s.r.IntN(len(s.heads))]
+	}
+	switch {
+	case !s.done && (last.phase == gone || last.paused) && s.r.IntN(4) == 0, !s.done && s.fault(200):
+		s.newHead().take()
+	case h.phase == gone:
+	case h.paused:
+		if s.r.IntN(8) == 0 {
+			s.note("%v goes on", h)
+			h.paused = false
+		}
+	case s.fault(100):
+		h.die()
+	case s.fault(60):
+		s.note("%v stands still", h)
+		h.paused = true
+	default:
+		h.act()
+	}
 }

@@ -27,7 +27,9 @@ type task struct {
 	since  time.Time // it waits for a slot
 	try    int       // attempts begun
 	node   string    // of the attempt leased or committed
+	slot   int       // of that node
 	result Result    // of the committed attempt
+	shown  Run       // of a map task: what reducers were last told to merge; zero: nothing yet
 
 	beaten   []int          // attempts that were done after another had committed
 	failures int            // attempts that failed or whose runners died

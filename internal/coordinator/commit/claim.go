@@ -312,12 +312,16 @@ func (o *output) empty(ctx context.Context) error {
 // the work directory is removed, the claim last. A decision that is not finished stays, for whoever comes next.
 // ctx should not be that of a job which may have been cancelled.
 func (c *Claim) Release(ctx context.Context) error {
+	err := c.check(ctx)
 	if c.Err() != nil {
 		// What lies there belongs to another job now.
 		c.stop()
 		return nil
 	}
-	d, err := c.out.decision(ctx)
+	var d *Decision
+	if err == nil {
+		d, err = c.out.decision(ctx)
+	}
 	if err == nil && d == nil {
 		c.out.step("release: sweep")
 		err = c.out.sweep(ctx, c.name, nil)

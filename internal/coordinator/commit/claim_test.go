@@ -221,6 +221,53 @@ func TestStoppedAndContinued(t *testing.T) {
 	})
 }
 
+// A job that stood still leaves alone what belongs to who took over, even if it has not noticed: before it decided, and after.
+func TestLostClaimSweepsNothing(t *testing.T) {
+	for _, decided := range []bool{false, true} {
+		w := newWorld()
+		a, err := Take(t.Context(), w.bucket, "out/", "a", w.options(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if decided {
+			if err := a.Decide(t.Context(), &Decision{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.bury(1) // so others believe
+		o := w.options(2)
+		o.Overwrite = true
+		b, err := Take(t.Context(), w.bucket, "out/", "b", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part, err := upload1(t.Context(), w.bucket, b.Uploads(), "m-00000.1", "part-00000", "b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if decided {
+			if _, err := a.Finish(t.Context()); !errors.Is(err, ErrLost) {
+				t.Errorf("finish: got %v, want %v", err, ErrLost)
+			}
+		}
+		if err := a.Release(t.Context()); err != nil || !errors.Is(a.Err(), ErrLost) {
+			t.Errorf("release: got %v and %v", err, a.Err())
+		}
+		if err := b.Decide(t.Context(), &Decision{Parts: []Part{part}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Finish(t.Context()); err != nil {
+			t.Errorf("decided %t: %v", decided, err)
+		}
+		if err := b.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if left := w.hidden(t); left != "" {
+			t.Errorf("left behind: %s", left)
+		}
+	}
+}
+
 func TestRemovedClaimIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

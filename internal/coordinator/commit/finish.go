@@ -12,12 +12,16 @@ import (
 )
 
 // Finish publishes what was decided and returns the manifest. After an error it may be called again, by this or any
-// later process: what is done already is done again or passed over.
+// later process: what is done already is done again or passed over. An ErrLost says that another process does it.
 func (c *Claim) Finish(ctx context.Context) (*job.Manifest, error) {
 	if c.decision == nil {
 		return nil, c.out.wrap(fmt.Errorf("finish: nothing was decided"))
 	}
-	m, err := c.out.finish(ctx, c.decision, c.name)
+	err := c.check(ctx) // of another job now is what would be swept
+	var m *job.Manifest
+	if err == nil {
+		m, err = c.out.finish(ctx, c.decision, c.name)
+	}
 	if err != nil {
 		return nil, c.out.wrap(err)
 	}

@@ -1,0 +1,412 @@
+package coordinator
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/millrace/millrace/internal/coordinator/commit"
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/store"
+)
+
+var (
+	errCancelled = errors.New("cancelled by its user")
+	errFenced    = errors.New("another coordinator took over")
+	bg           = context.Background()
+)
+
+// A phase of a coordinator's process.
+type phase byte
+
+const (
+	working phase = iota
+	ended         // its machine has
+	decided
+	published
+	gone
+)
+
+// A head is one process that coordinates the job: the real loop and machine, the real commit, and between them what
+// package local does.
+type head struct {
+	s       *simulation
+	epoch   uint64
+	store   *process
+	claim   *commit.Claim
+	loop    *loop
+	asks    []*ask
+	phase   phase
+	paused  bool
+	planned int
+	sealed  bool
+	outcome Outcome
+	err     error
+
+	seen      map[string]uint64 // incarnation of each node, as messages said
+	committed map[job.TaskID]*Committed
+	leases    map[job.AttemptID]holder
+	beaten    map[job.AttemptID]bool
+}
+
+// A holder is who was given a lease.
+type holder struct {
+	node        string
+	incarnation uint64
+}
+
+// An ask is a want whose answer is not there yet.
+type ask struct {
+	from   caller
+	sender Sender
+	ticket Ticket
+	answer chan Lease
+}
+
+func (s *simulation) newHead() *head {
+	s.epoch++
+	h := &head{
+		s: s, epoch: s.epoch, store: &process{jobStore: s.store, epoch: s.epoch},
+		seen:      make(map[string]uint64),
+		committed: make(map[job.TaskID]*Committed), leases: make(map[job.AttemptID]holder), beaten: make(map[job.AttemptID]bool),
+	}
+	if s.storeFaults && !s.quiet() {
+		h.store.seed = s.seed*31 + s.epoch
+		s.faults-- // what it loses by them is bounded too
+	}
+	m := New(Config{
+		Job: "j", Epoch: h.epoch, Reducers: s.reducers, Patience: time.Second,
+		Tolerates: func(failed, _ int64) bool { return s.tolerant || failed == 0 },
+	})
+	c := &Coordinator{
+		opts: Options{
+			Log: h, Discard: h.discard, Committed: h.counts,
+			Now: func() time.Time { return s.now }, Hold: time.Second,
+		},
+		cancel: func() {}, ended: make(chan struct{}),
+	}
+	h.loop = newLoop(c, m)
+	s.heads = append(s.heads, h)
+	return h
+}
+
+func (h *head) String() string { return fmt.Sprintf("coordinator %d", h.epoch) }
+
+// brief leaves out where a call failed: of several at once that may be one or the other.
+func brief(err error) error {
+	if errors.Is(err, errFault) {
+		return errFault
+	}
+	return err
+}
+
+// take claims the output, as every coordinator does first.
+func (h *head) take() {
+	var err error
+	h.claim, err = commit.Take(bg, h.store, outDir, "j", &commit.Options{
+		Name: "out", Owner: commit.Owner{Host: "here", PID: int(h.epoch)}, Float64: h.s.r.Float64,
+		// Those before are dead, or silent for so long that they are taken for it.
+		Dead: func(o commit.Owner) (dead, known bool) { return o.PID < int(h.epoch), true },
+	})
+	h.s.note("%v takes the output: %v", h, brief(err))
+	switch {
+	case errors.Is(err, commit.ErrExists):
+		h.phase = gone
+		h.s.finish(nil)
+	case err != nil:
+		h.die()
+	case h.claim.Finished() != nil:
+		h.phase = published
+	}
+}
+
+// die ends the process in the middle of whatever it does.
+func (h *head) die() {
+	h.s.note("%v dies", h)
+	h.store.dead, h.phase, h.asks = true, gone, nil
+	if h.claim != nil {
+		_ = h.claim.Release(bg) // nothing of this reaches the store; it ends a goroutine
+	}
+}
+
+// Append is the job log, which the latest epoch alone may write.
+func (h *head) Append(_ context.Context, record []byte) error {
+	s := h.s
+	if h.epoch != s.epoch {
+		return errFenced
+	}
+	crash := s.fault(40)
+	if crash && s.r.IntN(2) == 0 {
+		h.die()
+		return errFault
+	}
+	s.note("log: %s", record[:min(len(record), 80)])
+	if lost, ok := bytes.CutPrefix(record, []byte(`{"lost":"`)); ok {
+		id := job.TaskID(lost[:bytes.IndexByte(lost, '"')])
+		if h.committed[id] == nil {
+			s.wrong("%s is lost and was not committed", id)
+		}
+		delete(h.committed, id)
+	}
+	if crash {
+		h.die()
+		return errFault
+	}
+	return nil
+}
+
+// counts is told of each attempt that counts.
+func (h *head) counts(c *Committed) {
+	s := h.s
+	if by := h.committed[c.Attempt.Task]; by != nil {
+		s.wrong("%s commits after %s did", c.Attempt, by.Attempt)
+	}
+	given, ok := h.leases[c.Attempt]
+	if !ok || given.node != c.Node || given.incarnation < h.seen[c.Node] {
+		s.wrong("%s commits on %s, in incarnation %d or later; it was leased to %v", c.Attempt, c.Node, h.seen[c.Node], given)
+	}
+	h.committed[c.Attempt.Task] = c
+}
+
+func (h *head) discard(_ context.Context, hd store.Handle) error {
+	if h.phase == gone {
+		return errFault
+	}
+	for _, c := range h.committed {
+		for _, kept := range c.Result.handles() {
+			if kept == hd && h.epoch == h.s.epoch {
+				h.s.wrong("discards output of %s, which counts", c.Attempt)
+			}
+		}
+	}
+	return h.store.Discard(bg, hd)
+}
+
+// step hands the loop an event that nobody waits for.
+func (h *head) step(e Event) {
+	h.s.note("%v: %T%[2]v", h, e)
+	h.loop.step(bg, e)
+	h.settle()
+}
+
+// heard notes who spoke, as far as the coordinator is to believe it.
+func (h *head) heard(s Sender) {
+	if s.Epoch == h.epoch {
+		h.seen[s.Node] = max(h.seen[s.Node], s.Incarnation)
+	}
+}
+
+func (h *head) want(from caller, w Want) {
+	h.heard(w.Sender)
+	a := &ask{from: from, sender: w.Sender, answer: make(chan Lease, 1)}
+	a.ticket = h.loop.ask(bg, w, a.answer)
+	h.asks = append(h.asks, a)
+	h.settle()
+}
+
+func (h *head) judge(from caller, s Sender, e func(Ticket) Event) {
+	h.heard(s)
+	answer := make(chan Verdict, 1)
+	counted := h.phase == working // after the end nothing is
+	h.loop.judge(bg, e, answer)
+	select {
+	case v := <-answer:
+		if h.phase == gone {
+			break // it died before it could say so
+		}
+		if r, ok := e(0).(Reported); ok && !v.Accepted {
+			a := r.Commit.Attempt
+			if by := h.committed[a.Task]; counted && by != nil && by.Attempt != a {
+				h.beaten[a] = true
+			}
+		}
+		h.s.note("%v tells %v %+v", h, from, v)
+		h.s.send(from.node, func() { from.node.verdict(from, v) })
+	default:
+	}
+	h.settle()
+}
+
+// settle sends the answers that are there, and looks at what became of the machine.
+func (h *head) settle() {
+	if h.phase == gone {
+		return
+	}
+	for i := 0; i < len(h.asks); i++ {
+		a := h.asks[i]
+		if len(a.answer) == 0 {
+			continue
+		}
+		h.asks = slices.Delete(h.asks, i, i+1)
+		i = -1 // whoever is told first may change what others are
+		if h.s.fault(60) {
+			h.s.note("%v no longer waits for the work that it has", a.from)
+			h.loop.withdraw(bg, a.ticket, a.sender, a.answer)
+			continue
+		}
+		h.granted(a, <-a.answer)
+	}
+	if h.phase == working {
+		for _, t := range h.loop.m.tasks {
+			if _, ok := h.leases[t.attempt()]; t.state == leased && !ok && !h.loop.broken {
+				h.s.wrong("%s is leased and nobody was told", t.attempt())
+			}
+		}
+		select {
+		case <-h.loop.c.ended:
+			h.phase = ended
+			h.outcome, h.err = h.loop.c.Outcome()
+			h.s.note("%v has ended: %v", h, h.err)
+		default:
+		}
+	}
+}
+
+// granted sends a lease to whoever asked.
+func (h *head) granted(a *ask, l Lease) {
+	s := h.s
+	switch {
+	case l.Idle:
+		s.note("%v has nothing for %v", h, a.from)
+	case l.Over:
+		s.note("%v dismisses %v", h, a.from)
+	default:
+		s.note("%v leases %v to %v: skip %v, merge %v", h, l.Attempt, a.from, l.Skip, l.Runs)
+	}
+	if l.Attempt.Task != "" {
+		if by, ok := h.leases[l.Attempt]; ok {
+			s.wrong("%s is leased again, first to %v", l.Attempt, by)
+		}
+		if a.sender.Epoch != h.epoch || a.sender.Incarnation < h.seen[a.sender.Node] {
+			s.wrong("%s is leased to %+v", l.Attempt, a.sender)
+		}
+		h.leases[l.Attempt] = holder{a.sender.Node, a.sender.Incarnation}
+		if l.Queued < 0 || l.Queued > s.now.Sub(start) {
+			s.wrong("%s waited %v, and the job began %v ago", l.Attempt, l.Queued, s.now.Sub(start))
+		}
+		if l.Attempt.Task.IsReduce() && len(l.Runs) != s.maps {
+			s.wrong("%s is to merge %d runs of %d", l.Attempt, len(l.Runs), s.maps)
+		}
+		for _, run := range l.Runs {
+			c := h.committed[run.Attempt.Task]
+			if c == nil || c.Attempt != run.Attempt || c.Node != run.Node || c.Result.Vector != run.Vector {
+				s.wrong("%s is to merge %+v, which does not count", l.Attempt, run)
+			}
+		}
+	}
+	s.send(a.from.node, func() { a.from.node.lease(a.from, l) })
+}
+
+// act does one thing that the process does by itself.
+func (h *head) act() {
+	s := h.s
+	switch h.phase {
+	case working:
+		h.work()
+	case ended:
+		if h.err != nil {
+			h.release(h.err)
+			return
+		}
+		h.decide()
+	case decided:
+		_, err := h.claim.Finish(bg)
+		s.note("%v publishes: %v", h, brief(err))
+		if err == nil {
+			h.phase = published
+		} else {
+			h.fails(err)
+		}
+	case published:
+		h.release(nil)
+	}
+}
+
+func (h *head) work() {
+	s := h.s
+	switch k := s.r.IntN(8); {
+	case h.planned < s.maps && k < 6:
+		id := job.MapTask(h.planned)
+		h.planned++
+		h.step(Planned{job.Split{Task: id, Objects: objects, Nodes: s.names[:s.r.IntN(2)]}})
+	case h.planned == s.maps && !h.sealed && k < 6:
+		h.sealed = true
+		h.step(Sealed{"d"})
+	case k < 6:
+		s.note("%v ticks", h)
+		h.loop.tick(bg)
+		h.settle()
+	case k == 6:
+		n := s.nodes[s.r.IntN(len(s.nodes))]
+		if !n.up || n.paused || s.fault(4) {
+			h.step(Lost{n.name, s.now})
+		}
+	case len(h.asks) > 0 && s.r.IntN(8) == 0:
+		a := h.asks[0]
+		h.asks = h.asks[1:]
+		s.note("%v no longer waits for work", a.from)
+		h.loop.withdraw(bg, a.ticket, a.sender, a.answer)
+		h.settle()
+	case s.cancels && s.fault(8):
+		h.step(Stopped{errCancelled})
+	}
+}
+
+// decide writes what the machine came to, as a decision.
+func (h *head) decide() {
+	s, o := h.s, &h.outcome
+	d := &commit.Decision{Manifest: job.Manifest{Version: 1, Job: "j", Reducers: s.reducers, Counters: o.Counters}}
+	for _, t := range o.Order() {
+		p := o.Parts[t]
+		if p.Part != nil {
+			d.Parts = append(d.Parts, commit.Part{Pending: *p.Part, Records: p.Counters.Output})
+		}
+		if p.Failed != nil {
+			d.Failed = append(d.Failed, commit.Part{Pending: *p.Failed, Records: p.Counters.Failed})
+		}
+	}
+	h.store.deciding = func() { s.deciding(h, d) }
+	err := h.claim.Decide(bg, d)
+	s.note("%v decides: %v", h, err)
+	if err == nil {
+		h.phase = decided
+	} else {
+		h.fails(err)
+	}
+}
+
+// fails ends a process whose store has failed it: at once, or in good order.
+func (h *head) fails(err error) {
+	switch {
+	case errors.Is(err, commit.ErrLost):
+		if h.epoch == h.s.epoch {
+			h.s.wrong("the latest coordinator lost its claim: %v", err)
+		}
+	case !errors.Is(err, errFault):
+		h.s.wrong("%v: %v", h, err)
+	}
+	if h.s.r.IntN(2) == 0 {
+		h.die()
+		return
+	}
+	h.release(err)
+}
+
+// release ends the process in good order.
+func (h *head) release(err error) {
+	rerr := h.claim.Release(bg)
+	h.s.note("%v releases its claim: %v", h, brief(rerr))
+	if rerr != nil && !errors.Is(rerr, errFault) {
+		h.s.wrong("%v: %v", h, rerr)
+	}
+	h.phase, h.asks = gone, nil
+	switch {
+	case h.epoch != h.s.epoch, errors.Is(err, errFault), errors.Is(err, commit.ErrLost), errors.Is(err, errFenced):
+		// Another one does it, or will.
+	default:
+		h.s.finish(err)
+	}
+}
