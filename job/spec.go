@@ -21,6 +21,8 @@ type Spec struct {
 	Reducer  string            `json:"reducer,omitempty"`  // stock reducer for a command, as reducer.LookupText has it: sum, count, min, max, mean, identity, sum:float64, …
 	Format   Format            `json:"format,omitempty"`
 
+	Partition Partitioning `json:"partition,omitempty"` // which partition a key belongs to
+
 	// Deterministic says what is done to find out whether the program is.
 	Deterministic Determinism `json:"deterministic,omitempty"`
 
@@ -71,6 +73,15 @@ type Format string
 const (
 	Text  Format = "text"  // key TAB value, with \t \n \r \\ escaped
 	JSONL Format = "jsonl" // {"key": …, "value": …}
+)
+
+// A Partitioning decides which partition a key belongs to.
+type Partitioning string
+
+// Partitionings.
+const (
+	ByHash  Partitioning = "hash"  // a hash of the key; the default
+	ByRange Partitioning = "range" // ranges of keys, one after the other, cut by a sample of the input: the parts together are sorted
 )
 
 // A Determinism is how a job makes sure that its program does the same each time. The zero value is that it does not.

@@ -64,6 +64,8 @@ type jobFlags struct {
 	Reducers int        `group:"output" short:"r" placeholder:"N" help:"Partitions of the result, a part each (default 1)."`
 	Format   job.Format `group:"output" placeholder:"text|jsonl" help:"How records are written (default text: key TAB value)."`
 
+	Partition job.Partitioning `group:"output" placeholder:"hash|range" help:"What decides the partition of a key (default hash); with range, the parts together are sorted."`
+
 	Engine    job.Engine        `group:"program" placeholder:"wasm|native" help:"How a Go package is built and run (default wasm)."`
 	Param     map[string]string `group:"program" short:"p" mapsep:"none" placeholder:"NAME=VALUE" help:"A parameter of the program; may be repeated."`
 	Reducer   string            `group:"program" placeholder:"NAME" help:"Stock reducer for a program that has none: sum, sum:float64, count, min, max, mean, identity."`
@@ -120,6 +122,7 @@ func (f *jobFlags) apply(spec *job.Spec) error {
 	override(&spec.Reducers, f.Reducers)
 	override(&spec.Reducer, f.Reducer)
 	override(&spec.Format, f.Format)
+	override(&spec.Partition, f.Partition)
 	override(&spec.Deterministic, f.Deterministic)
 	override(&spec.Slots, f.Slots)
 	override(&spec.Isolation, f.Isolation)

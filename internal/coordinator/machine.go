@@ -38,6 +38,7 @@ type Machine struct {
 	nodes  map[string]uint64 // incarnation of each
 	sealed bool
 	digest string
+	cuts   [][]byte // borders of partitions; nil: keys are hashed
 
 	now time.Time // the latest that At was told
 
@@ -72,6 +73,9 @@ func (m *Machine) Step(e Event) []Effect {
 	switch e := e.(type) {
 	case Planned:
 		return m.planned(e)
+	case Cut:
+		m.cuts = e.Keys
+		return []Effect{Append{Record{Cuts: e.Keys}}}
 	case Sealed:
 		if m.over {
 			return nil
@@ -173,7 +177,7 @@ func (m *Machine) lease(t *task, node string) Lease {
 		return l
 	}
 	split := t.split
-	l.Split, l.Skip = &split, t.skip
+	l.Split, l.Skip, l.Cuts = &split, t.skip, m.cuts
 	return l
 }
 

@@ -36,6 +36,7 @@ func (p *parser) spec(n *yaml.Node, s *job.Spec) error {
 		"reducers":       number(p, &s.Reducers),
 		"reducer":        p.text(&s.Reducer),
 		"format":         p.text((*string)(&s.Format)),
+		"partition":      p.text((*string)(&s.Partition)),
 		"deterministic":  p.text((*string)(&s.Deterministic)),
 		"limits": p.fields(map[string]setter{
 			"memory":     p.size(&s.Limits.Memory),

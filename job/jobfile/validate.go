@@ -110,6 +110,7 @@ func checkWords(s *job.Spec) error {
 		known      []string
 	}{
 		{"format", string(s.Format), []string{string(job.Text), string(job.JSONL)}},
+		{"partition", string(s.Partition), []string{"", string(job.ByHash), string(job.ByRange)}},
 		{"deterministic", string(s.Deterministic), []string{string(job.Check)}},
 		{"isolation", string(s.Isolation), []string{string(job.IsolateObject), string(job.IsolateSplit)}},
 		{"reducer", s.Reducer, []string{"sum", "sum:float64", "count", "min", "max", "mean", "identity"}},
