@@ -23,6 +23,8 @@ type Spec struct {
 	Compress Compression       `json:"compress,omitempty"` // of output in lines
 	Single   string            `json:"single,omitempty"`   // name of the one object below Output that all partitions are put together in
 
+	Partition Partitioning `json:"partition,omitempty"` // which partition a key belongs to
+
 	// Deterministic says what is done to find out whether the program is.
 	Deterministic Determinism `json:"deterministic,omitempty"`
 
@@ -101,6 +103,15 @@ func Suffix(f Format, c Compression) string {
 	}
 	return ""
 }
+
+// A Partitioning decides which partition a key belongs to.
+type Partitioning string
+
+// Partitionings.
+const (
+	ByHash  Partitioning = "hash"  // a hash of the key; the default
+	ByRange Partitioning = "range" // ranges of keys, one after the other, cut by a sample of the input: the parts together are sorted
+)
 
 // A Determinism is how a job makes sure that its program does the same each time. The zero value is that it does not.
 type Determinism string

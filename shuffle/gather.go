@@ -34,7 +34,7 @@ type GatherOptions struct {
 
 const (
 	defaultFan = 512
-	mostBuffer = 1 << 20 // of one run
+	mostBuffer = 256 << 10 // of one run
 )
 
 // A Gather merges any number of runs in bounded memory, and with a bounded number of files open: where there are too many to be read at
@@ -154,7 +154,7 @@ func (g *Gather) readers(runs []Run) []*RunReader {
 		return nil
 	}
 	each := (g.opts.Budget - sectionBuffers) / int64(len(runs))
-	buffer := min(max(each-2*max(blockSize, g.cost/2), blockSize), mostBuffer)
+	buffer := min(max(each-g.cost+blockSize, blockSize), mostBuffer)
 	rs := make([]*RunReader, len(runs))
 	for i := range runs {
 		r := &runs[i]

@@ -227,7 +227,7 @@ func TestFilesGoWrong(t *testing.T) {
 	if err != nil || whole.merged == 0 {
 		t.Fatalf("%v, %d merged", err, whole.merged)
 	}
-	for range 8 {
+	for range 3 {
 		at := 1 + rnd.IntN(30_000)
 		for _, c := range []struct {
 			name string
@@ -282,7 +282,7 @@ func TestOneKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	const n = 300_000
+	const n = 100_000
 	s := NewSorter(&SorterOptions{Budget: 1 << 20})
 	defer s.Close()
 	s.Start(f, 0)
@@ -359,7 +359,7 @@ func TestRadixSort(t *testing.T) {
 		"long":       func() string { return string(make([]byte, 1000)) + fmt.Sprint(rnd.IntN(100)) },
 		"user names": func() string { return fmt.Sprintf("user-%09d@example.com", rnd.IntN(5000)) },
 	} {
-		recs := make([]record, 5000)
+		recs := make([]record, 2000)
 		for i := range recs {
 			recs[i] = record{key(), key()}
 		}

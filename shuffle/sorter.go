@@ -182,12 +182,15 @@ func (s *Sorter) room(n int, growth int64) bool {
 	return s.Held()+int64(n)+recordHeader+7+itemSize+growth <= s.budget()
 }
 
-func (s *Sorter) budget() int64 { return max(s.opts.Budget, sectionBuffers+leastMemory) }
+// budget is what may be held. Its memory is a whole number of items: what were beyond the last would be of both ends.
+func (s *Sorter) budget() int64 {
+	return sectionBuffers + max(s.opts.Budget-sectionBuffers, leastMemory)&^(itemSize-1)
+}
 
 // insert adds a record, after a spill if there is no room for it.
 func (s *Sorter) insert(h uint64, key, value []byte, part int, sum uint64) {
 	if s.memory == nil && s.err == nil {
-		s.memory, s.err = newRegion((s.budget() - sectionBuffers) &^ (itemSize - 1))
+		s.memory, s.err = newRegion(s.budget() - sectionBuffers)
 	}
 	n := len(key) + len(value)
 	if !s.room(n, s.growth()) {

@@ -199,6 +199,33 @@ func TestSorterBudget(t *testing.T) {
 	}
 }
 
+// Records and their items do not meet, however odd the budget.
+func TestSorterFillsItsMemory(t *testing.T) {
+	rnd := seeded(t)
+	for odd := range int64(2 * itemSize) {
+		var recs []record
+		for range 3000 {
+			recs = append(recs, record{fmt.Sprint(rnd.IntN(1000)), string(make([]byte, rnd.IntN(30)))})
+		}
+		s := NewSorter(&SorterOptions{Budget: sectionBuffers + leastMemory + odd})
+		run := sealBy(t, s, recs)
+		s.Close()
+		var got []record
+		for _, sec := range run.sections {
+			one, err := readAll(bytes.NewReader(run.data[sec.Offset:]), &RunOptions{Expect: &sec})
+			if err != nil {
+				t.Fatalf("budget odd by %d: %v", odd, err)
+			}
+			got = append(got, one...)
+		}
+		slices.SortFunc(got, compareRecords)
+		slices.SortFunc(recs, compareRecords)
+		if !slices.Equal(got, recs) {
+			t.Fatalf("budget odd by %d: other records", odd)
+		}
+	}
+}
+
 // A sorter that is started again, or was closed, writes what a new one does.
 func TestSorterStartsAgain(t *testing.T) {
 	rnd := seeded(t)

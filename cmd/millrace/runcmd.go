@@ -66,6 +66,8 @@ type jobFlags struct {
 	Compress job.Compression `group:"output" placeholder:"gzip|zstd" help:"Compress the parts of text and jsonl."`
 	Single   string          `group:"output" placeholder:"NAME" help:"Put all parts together in one object of that name (text and jsonl)."`
 
+	Partition job.Partitioning `group:"output" placeholder:"hash|range" help:"What decides the partition of a key (default hash); with range, the parts together are sorted."`
+
 	Engine    job.Engine        `group:"program" placeholder:"wasm|native" help:"How a Go package is built and run (default wasm)."`
 	Param     map[string]string `group:"program" short:"p" mapsep:"none" placeholder:"NAME=VALUE" help:"A parameter of the program; may be repeated."`
 	Reducer   string            `group:"program" placeholder:"NAME" help:"Stock reducer of the lines that a program prints: ${reducers}. Some take arguments, as in top-k(10)."`
@@ -124,6 +126,7 @@ func (f *jobFlags) apply(spec *job.Spec) error {
 	override(&spec.Format, f.Format)
 	override(&spec.Compress, f.Compress)
 	override(&spec.Single, f.Single)
+	override(&spec.Partition, f.Partition)
 	override(&spec.Deterministic, f.Deterministic)
 	override(&spec.Slots, f.Slots)
 	override(&spec.Isolation, f.Isolation)

@@ -28,7 +28,7 @@ func (t *try) mapSplit(ctx context.Context) (*coordinator.Result, error) {
 	if t.a.check != nil {
 		t.sample = t.a.check.sample(t)
 	}
-	m := runner.Map{Attempt: t.lease.Attempt, Partitions: t.lease.Partitions, Spill: room}
+	m := runner.Map{Attempt: t.lease.Attempt, Partitions: t.lease.Partitions, Cuts: t.lease.Cuts, Spill: room}
 	done, err := t.mapObjects(ctx, &m, files...)
 	if err != nil {
 		return nil, err

@@ -36,6 +36,9 @@ type try struct {
 	sample map[int]bool        // objects of the split of which a Sum is wanted
 	sums   map[int]*runner.Sum // those that came
 
+	wanted int      // keys of a sample, at most
+	keys   [][]byte // those that came
+
 	checked, unchecked int64         // objects that came out the same again, and that could not be compared
 	checkCPU           time.Duration // of that
 
@@ -104,6 +107,11 @@ func (t *try) serve(ctx context.Context) (*runner.Done, error) {
 				t.sums = make(map[int]*runner.Sum)
 			}
 			t.sums[int(s.Object)] = s
+		case runner.KindKeys:
+			keys, err := runner.Keys(payload)
+			if t.keys = append(t.keys, keys...); err != nil || len(t.keys) > t.wanted {
+				return nil, t.broken("keys", err)
+			}
 		case runner.KindLost:
 			i := slices.IndexFunc(t.lease.Runs, func(r coordinator.Run) bool { return r.Attempt.String() == string(payload) })
 			if i < 0 {

@@ -17,6 +17,8 @@ type Ticket uint64
 type (
 	// Planned: a split is in the plan and may be mapped.
 	Planned struct{ Split job.Split }
+	// Cut: keys are partitioned by ranges, with these borders; it comes before the first Planned, or not at all.
+	Cut struct{ Keys [][]byte }
 	// Sealed: the plan is complete and will not change.
 	Sealed struct{ Digest string }
 	// Asked: a slot wants work; it is answered with a Lease.
@@ -52,6 +54,7 @@ type (
 )
 
 func (Planned) event()    {}
+func (Cut) event()        {}
 func (Sealed) event()     {}
 func (Asked) event()      {}
 func (Withdrawn) event()  {}
@@ -98,6 +101,7 @@ func (Fail) effect()    {}
 type Record struct {
 	Spec      *job.Spec  `json:"spec,omitempty"`
 	Plan      string     `json:"plan,omitempty"` // digest of the sealed plan
+	Cuts      [][]byte   `json:"cuts,omitempty"` // borders of partitions
 	Committed *Committed `json:"committed,omitempty"`
 	Lost      job.TaskID `json:"lost,omitempty"` // a committed map task whose node is gone
 	Decided   bool       `json:"decided,omitempty"`

@@ -39,6 +39,7 @@ type Machine struct {
 	slots  map[slot]*task    // the last that each was given
 	sealed bool
 	digest string
+	cuts   [][]byte // borders of partitions; nil: keys are hashed
 
 	now time.Time // the latest that At was told
 
@@ -80,6 +81,9 @@ func (m *Machine) Step(e Event) []Effect {
 	switch e := e.(type) {
 	case Planned:
 		return m.planned(e)
+	case Cut:
+		m.cuts = e.Keys
+		return []Effect{Append{Record{Cuts: e.Keys}}}
 	case Sealed:
 		if m.over {
 			return nil
@@ -214,7 +218,7 @@ func (m *Machine) lease(t *task, to slot) Lease {
 		return l
 	}
 	split := t.split
-	l.Split, l.Skip = &split, t.skip
+	l.Split, l.Skip, l.Cuts = &split, t.skip, m.cuts
 	return l
 }
 

@@ -33,6 +33,7 @@ type Lease struct {
 	// A map attempt.
 	Split      *job.Split     `json:"split,omitempty"`
 	Partitions int            `json:"partitions,omitempty"` // 0: the output is text
+	Cuts       [][]byte       `json:"cuts,omitempty"`       // the first key of each partition but the first; nil: keys are hashed
 	Skip       map[int]string `json:"skip,omitempty"`       // objects of the split that are failed already, with the reason
 
 	// A reduce attempt.

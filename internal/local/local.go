@@ -231,10 +231,11 @@ func (r *running) startError(err error) error {
 func (r *running) plan(ctx context.Context, c *coordinator.Coordinator, reducers int) (*plan.Summary, error) {
 	var held []job.Split
 	var requests int64
+	byRange := r.spec.Partition == job.ByRange && reducers > 1
 	s, err := plan.Build(ctx, r.places.inputs, r.area, r.planOptions(reducers), func(s job.Split) error {
 		r.listed.Add(int64(s.Objects))
 		r.bytes.Add(s.Bytes)
-		if requests += int64(s.Objects); r.opts.MaxRequests > 0 && requests > r.opts.MaxRequests {
+		if requests += int64(s.Objects); byRange || r.opts.MaxRequests > 0 && requests > r.opts.MaxRequests {
 			held = append(held, s)
 			return nil
 		}
@@ -251,6 +252,15 @@ func (r *running) plan(ctx context.Context, c *coordinator.Coordinator, reducers
 	}
 	if r.opts.MaxRequests > 0 && s.Requests > r.opts.MaxRequests {
 		if err := r.opts.Approve(s.Requests); err != nil {
+			return nil, err
+		}
+	}
+	if byRange {
+		cuts, err := r.agent.Cuts(ctx, held, reducers)
+		if err == nil {
+			err = c.Tell(ctx, coordinator.Cut{Keys: cuts})
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

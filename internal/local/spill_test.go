@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -164,5 +165,50 @@ func TestFullDisk(t *testing.T) {
 	}
 	if got := visible(t, m); len(got) != 0 {
 		t.Errorf("%d objects are visible", len(got))
+	}
+}
+
+// With ranges, the parts one after the other are sorted, of about the same size, and the same each time.
+func TestPartitionByRange(t *testing.T) {
+	m := mem.New()
+	const files, each = 50, 400
+	for i := range files {
+		var b bytes.Buffer
+		for k := range each {
+			fmt.Fprintf(&b, "%05d ", (i*each+k)*7919%(files*each)) // each number once
+		}
+		if _, err := m.Bucket("in").Put(t.Context(), store.Key(fmt.Sprintf("mails/%03d", i)), b.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var first string
+	for range 2 {
+		res, err := run(t.Context(), m, job.Spec{Output: "mem:out", Overwrite: true, Reducers: 4, Partition: job.ByRange}, count(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all strings.Builder
+		for i, p := range res.Parts {
+			text := read(t, m.Bucket("out"), store.Key(p.Key))
+			if n := strings.Count(text, "\n"); n < files*each/4/2 || n > files*each/4*2 {
+				t.Errorf("part %d has %d lines of %d", i, n, files*each)
+			}
+			all.WriteString(text)
+		}
+		lines := strings.SplitAfter(all.String(), "\n")
+		if lines = lines[:len(lines)-1]; !slices.IsSorted(lines) || len(lines) != files*each {
+			t.Errorf("%d lines, want %d, in order", len(lines), files*each)
+		}
+		parts := fmt.Sprint(visible(t, m)["part-r-00002"])
+		if first == "" {
+			first = parts
+		}
+		if parts != first {
+			t.Error("the same input gives other parts")
+		}
+	}
+	empty := mem.New()
+	if _, err := run(t.Context(), empty, job.Spec{Inputs: []string{"mem:in"}, Output: "mem:out", Reducers: 3, Partition: job.ByRange}, count(), nil); err != nil {
+		t.Errorf("an empty input: %v", err)
 	}
 }

@@ -22,18 +22,22 @@ func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) err
 	if err := json.Unmarshal(payload, &m); err != nil {
 		return fmt.Errorf("%w: map: %w", ErrProtocol, err)
 	}
-	if (m.Partitions > 0 && !m.Check) != (run != nil) {
+	if (m.Partitions > 0 && !m.Check && m.Sample == 0) != (run != nil) {
 		return fmt.Errorf("%w: %d partitions with run file: %t", ErrProtocol, m.Partitions, run != nil)
 	}
 	s.stage.textual = m.Partitions == 0
-	s.checking = m.Check
+	s.checking = m.Check || m.Sample > 0
+	s.sample = nil
+	if m.Sample > 0 {
+		s.sample = &sample{most: m.Sample, every: 1}
+	}
 	if run != nil {
 		if s.sorter == nil || s.partitions != m.Partitions {
 			s.release()
 			s.partitions = m.Partitions
 			s.sorter = shuffle.NewSorter(&shuffle.SorterOptions{
 				Partitions: m.Partitions, Budget: s.hello.Limits.Shuffle,
-				Combine: s.program.combine(), DigestKey: s.hello.DigestKey,
+				Combine: s.program.combine(), DigestKey: s.hello.DigestKey, Partition: ranges(m.Cuts),
 			})
 		}
 		s.sorter.Start(run, m.Spill)
@@ -63,6 +67,9 @@ func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) err
 	}
 	if err := s.out.end(); err != nil {
 		return err
+	}
+	if s.sample != nil {
+		return s.sample.send(s.conn)
 	}
 	if run == nil {
 		return nil
@@ -131,6 +138,9 @@ func (s *server) settle(p *Piece, body *pieces, exit int, err error) error {
 		if err := s.sum(p.Index, exit, err); err != nil {
 			return err
 		}
+	}
+	if s.sample != nil && err == nil {
+		return s.stage.each(s.sample.add)
 	}
 	if s.checking {
 		return nil

@@ -26,6 +26,7 @@ type server struct {
 	sorter     *shuffle.Sorter // kept from one attempt to the next, for its memory
 	partitions int             // of the sorter
 	checking   bool            // nothing that the attempt under way emits counts
+	sample     *sample         // takes what the attempt under way emits; nil: it is no sampling
 	done       Done            // of the attempt under way
 }
 

@@ -19,7 +19,9 @@ type stage struct {
 	textual bool // records are output, not shuffled
 	input   int  // which of the job's inputs the object is of
 
-	arena   []byte // records: key length u32, value length u32, key, value
+	chunks  [][]byte // records: key length u32, value length u32, key, value
+	chunk   int      // the one that is being filled
+	held    int64    // bytes in chunks
 	records int64
 	text    []byte
 	lines   int64 // in text
@@ -27,7 +29,12 @@ type stage struct {
 }
 
 func (s *stage) reset() {
-	s.arena, s.text, s.records, s.lines = s.arena[:0], s.text[:0], 0, 0
+	for i, c := range s.filled() {
+		if s.chunks[i] = c[:0]; cap(c) > 4*stageChunk {
+			s.chunks[i] = nil // it was for one large record
+		}
+	}
+	s.chunk, s.held, s.text, s.records, s.lines = 0, 0, s.text[:0], 0, 0
 	clear(s.counts)
 }
 
@@ -37,12 +44,32 @@ func (s *stage) Record(key, value []byte) error {
 		s.text = format.AppendLine(s.text, s.format, s.types.Key, s.types.Acc, key, value)
 		s.lines++
 	} else {
-		s.arena = binary.LittleEndian.AppendUint32(s.arena, uint32(len(key)))
-		s.arena = binary.LittleEndian.AppendUint32(s.arena, uint32(len(value)))
-		s.arena = append(append(s.arena, key...), value...)
+		c := s.room(8 + len(key) + len(value))
+		b := binary.LittleEndian.AppendUint32(*c, uint32(len(key)))
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(value)))
+		*c = append(append(b, key...), value...)
 		s.records++
 	}
 	return s.check()
+}
+
+// stageChunk is what records are kept in: what grew in one piece would be copied again and again, and take twice the memory.
+const stageChunk = 256 << 10
+
+// room returns the chunk that takes the next n bytes.
+func (s *stage) room(n int) *[]byte {
+	s.held += int64(n)
+	for ; s.chunk < len(s.chunks); s.chunk++ {
+		c := &s.chunks[s.chunk]
+		if len(*c) == 0 && cap(*c) < n {
+			*c = make([]byte, 0, max(n, stageChunk))
+		}
+		if cap(*c)-len(*c) >= n {
+			return c
+		}
+	}
+	s.chunks = append(s.chunks, make([]byte, 0, max(n, stageChunk)))
+	return &s.chunks[s.chunk]
 }
 
 // Text emits bytes of output as they are.
@@ -66,7 +93,7 @@ const (
 )
 
 func (s *stage) check() error {
-	if n := int64(len(s.arena) + len(s.text)); n > s.limits.Output {
+	if n := s.held + int64(len(s.text)); n > s.limits.Output {
 		return fmt.Errorf("output %w: %s of %s", sandbox.ErrLimit, bytesText(n), bytesText(s.limits.Output))
 	}
 	if n := s.records + s.lines; n > s.limits.Records {
@@ -75,15 +102,20 @@ func (s *stage) check() error {
 	return nil
 }
 
+// filled returns the chunks that hold records.
+func (s *stage) filled() [][]byte { return s.chunks[:min(s.chunk+1, len(s.chunks))] }
+
 // each calls f with every record, in the order they were emitted.
 func (s *stage) each(f func(key, value []byte) error) error {
-	for b := s.arena; len(b) > 0; {
-		k, v := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
-		key, value := b[8:8+k], b[8+k:8+k+v]
-		if err := f(key, value); err != nil {
-			return err
+	for _, b := range s.filled() {
+		for len(b) > 0 {
+			k, v := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
+			key, value := b[8:8+k], b[8+k:8+k+v]
+			if err := f(key, value); err != nil {
+				return err
+			}
+			b = b[8+k+v:]
 		}
-		b = b[8+k+v:]
 	}
 	return nil
 }

@@ -72,14 +72,19 @@ func (s *server) sum(object uint32, exit int, err error) error {
 	}
 	return s.conn.SendJSON(KindSum, Sum{
 		Object: object, End: endOf(err), Exit: exit,
-		Records: s.stage.records + s.stage.lines, Digest: hash(s.stage.arena),
+		Records: s.stage.records + s.stage.lines, Digest: hash(s.stage.filled()...),
 		Text: int64(len(s.stage.text)), TextHash: hash(s.stage.text), Counters: hash(counters),
 	})
 }
 
-func hash(b []byte) string {
-	h := xxh3.Hash128(b).Bytes()
-	return hex.EncodeToString(h[:])
+// hash returns that of parts, one after another.
+func hash(parts ...[]byte) string {
+	h := xxh3.New()
+	for _, p := range parts {
+		_, _ = h.Write(p)
+	}
+	sum := h.Sum128().Bytes()
+	return hex.EncodeToString(sum[:])
 }
 
 func endOf(err error) End {

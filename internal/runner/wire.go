@@ -15,6 +15,7 @@
 //	                                        t  text that the next T (or t) continues
 //	                                        O  object u32, reason: that object failed
 //	                                        S  Sum (JSON): what became of an object, for those so marked
+//	                                        Y  keys of a sample, each behind its length u16
 //	E  no more objects                      D  Done (JSON): the attempt succeeded
 //	U  Reduce (JSON) + spill file           L  name: that run cannot be read as it was written
 //	V  Runs (JSON) + their file             X  reason: the attempt failed
@@ -78,6 +79,7 @@ const (
 	KindReduce   Kind = 'U'
 	KindRuns     Kind = 'V'
 	KindLost     Kind = 'L'
+	KindKeys     Kind = 'Y'
 	KindDone     Kind = 'D'
 	KindAbort    Kind = 'X'
 )
@@ -122,6 +124,9 @@ type Map struct {
 	Attempt    job.AttemptID `json:"attempt"`
 	Partitions int           `json:"partitions"`      // 0: map-only, output is text
 	Spill      int64         `json:"spill,omitempty"` // bytes that the run file may take; 0: any number
+	Cuts       [][]byte      `json:"cuts,omitempty"`  // the first key of each partition but the first; nil: keys are hashed
+	// Sample is how many of the emitted keys are wanted, and nothing else: no run file comes, nothing is sent but Keys.
+	Sample int `json:"sample,omitempty"`
 	// Check is set if nothing of what is emitted counts: no run file comes, no text is sent, only Sums.
 	Check bool `json:"check,omitempty"`
 }

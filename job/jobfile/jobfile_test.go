@@ -28,6 +28,7 @@ reducer: sum
 format: jsonl
 compress: zstd
 single: words.zst
+partition: range
 deterministic: check
 limits: {memory: 64MiB, wall: 30s, cpu: 1m30s, output: 4096, records: 1000, reads: 5, read_bytes: 1MiB, writes: 6, log: 10KB, log_lines: 7, shuffle: 1GB, spill: 2GB}
 isolation: split
@@ -62,6 +63,7 @@ func TestParse(t *testing.T) {
 		Format:        job.JSONL,
 		Compress:      job.Zstd,
 		Single:        "words.zst",
+		Partition:     job.ByRange,
 		Deterministic: job.Check,
 		Limits: job.Limits{Memory: 64 << 20, Wall: 30 * time.Second, CPU: 90 * time.Second,
 			Output: 4096, Records: 1000, Reads: 5, ReadBytes: 1 << 20, Writes: 6, Log: 10e3, LogLines: 7, Shuffle: 1e9, Spill: 2e9},

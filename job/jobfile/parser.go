@@ -38,6 +38,7 @@ func (p *parser) spec(n *yaml.Node, s *job.Spec) error {
 		"format":         p.text((*string)(&s.Format)),
 		"compress":       p.text((*string)(&s.Compress)),
 		"single":         p.text(&s.Single),
+		"partition":      p.text((*string)(&s.Partition)),
 		"deterministic":  p.text((*string)(&s.Deterministic)),
 		"limits": p.fields(map[string]setter{
 			"memory":     p.size(&s.Limits.Memory),

@@ -123,6 +123,7 @@ func checkWords(s *job.Spec) error {
 	}{
 		{"format", string(s.Format), []string{string(job.Text), string(job.JSONL), string(job.Arrow), string(job.Parquet)}},
 		{"compress", string(s.Compress), []string{string(job.Gzip), string(job.Zstd)}},
+		{"partition", string(s.Partition), []string{"", string(job.ByHash), string(job.ByRange)}},
 		{"deterministic", string(s.Deterministic), []string{string(job.Check)}},
 		{"isolation", string(s.Isolation), []string{string(job.IsolateObject), string(job.IsolateSplit)}},
 		{"program.engine", string(s.Program.Engine), []string{string(job.Builtin), string(job.Wasm), string(job.Native)}},
