@@ -43,14 +43,11 @@ func (r *reducing) reduce(_ context.Context, m *shuffle.Merger, emit func(key, r
 	if r.native == nil {
 		return usage{}, fmt.Errorf("%w: a reduce of a program that does not reduce", ErrProtocol)
 	}
+	if r.native.Group != nil {
+		return usage{}, r.reduceGroups(m, emit)
+	}
 	var buf []byte
 	for key, values := range m.Groups() {
-		if r.native.Group != nil {
-			if err := r.native.Group(values, func(result []byte) error { return emit(key, result) }); err != nil {
-				return usage{}, fmt.Errorf("key %q: %w", clip(string(key)), err)
-			}
-			continue
-		}
 		for acc := range values {
 			result, err := r.native.Reduce(buf[:0], acc)
 			if err != nil {
