@@ -121,7 +121,7 @@ func TestDistinctApprox(t *testing.T) {
 	r := DistinctApprox[string]()
 	sizes := []int{100, 1000, 1200, 5000}
 	if !testing.Short() {
-		sizes = append(sizes, 60_000)
+		sizes = append(sizes, 20_000)
 	}
 	for _, n := range sizes {
 		var parts []Accumulator
