@@ -119,11 +119,15 @@ func TestDistinctApprox(t *testing.T) {
 	check(t, rng, DistinctApprox[int64](), []int64{1, 1}, 1, "")
 	check(t, rng, DistinctApprox[float64](), []float64{1, math.NaN()}, 0, "NaN")
 	r := DistinctApprox[string]()
-	for _, n := range []int{100, 1000, 1200, 5000, 60_000} {
+	sizes := []int{100, 1000, 1200, 5000}
+	if !testing.Short() {
+		sizes = append(sizes, 20_000)
+	}
+	for _, n := range sizes {
 		var parts []Accumulator
 		for i := range n + n/2 { // a third of them twice
 			acc := r.Lift("value " + strconv.Itoa(i%n))
-			if i < 40 {
+			if i < 100 {
 				parts = append(parts, acc)
 				continue
 			}
@@ -280,12 +284,8 @@ func TestJoin(t *testing.T) {
 			t.Errorf("Join %s of %v: got %s, %v; want %s", tt.kind, tt.sides, got, err, tt.want)
 		}
 	}
-	n, _ := Lookup("join(inner)")
-	big := append([]byte{0}, make([]byte, 33<<20)...)
-	for i := range big[1:] {
-		big[1+i] = 'x'
-	}
-	if err := n.Group(slices.Values([][]byte{big, big}), nil); err != errJoin {
+	long := []byte("\x00more than is held")
+	if err := groupJoin(Inner, 30)(slices.Values([][]byte{long, long}), nil); err != errJoin {
 		t.Errorf("over the limit: got %v", err)
 	}
 }

@@ -111,8 +111,9 @@ func Join[K, L, R, Out any](kind JoinKind, pair func(key K, left *L, right *R) O
 	}
 }
 
-// groupJoin is Join on the encodings of rows of strings. Its results are JSON lists of two, with null for what is not there.
-func groupJoin(kind JoinKind) func(iter.Seq[[]byte], func([]byte) error) error {
+// groupJoin is Join on the encodings of rows of strings, of which it holds most bytes of one key. Its results are JSON lists of two, with null for
+// what is not there.
+func groupJoin(kind JoinKind, most int) func(iter.Seq[[]byte], func([]byte) error) error {
 	return func(values iter.Seq[[]byte], emit func(result []byte) error) error {
 		var right [][]byte // as JSON
 		held := 0
@@ -129,7 +130,7 @@ func groupJoin(kind JoinKind) func(iter.Seq[[]byte], func([]byte) error) error {
 			}
 			text := guest.AppendJSON(nil, guest.String, enc[1:])
 			if enc[0] == 0 {
-				if held += len(text); held > maxJoinBytes || len(right) == maxJoinRows {
+				if held += len(text); held > most || len(right) == maxJoinRows {
 					return errJoin
 				}
 				right = append(right, text)

@@ -226,7 +226,7 @@ func lookupGroups(n *name) (*Native, error) {
 			return nil, err
 		}
 		return &Native{
-			Name: stockName(n.op, nil, string(kind)), Acc: guest.Bytes, Result: guest.JSON, Inputs: 2, Group: groupJoin(kind),
+			Name: stockName(n.op, nil, string(kind)), Acc: guest.Bytes, Result: guest.JSON, Inputs: 2, Group: groupJoin(kind, maxJoinBytes),
 			Lift: func(dst, text []byte, input int) ([]byte, error) {
 				side := byte(0)
 				if input == 0 {

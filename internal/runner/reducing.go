@@ -44,15 +44,10 @@ func (r *reducing) reduce(_ context.Context, m *shuffle.Merger, emit func(key, r
 	if r.native == nil {
 		return usage{}, fmt.Errorf("%w: a reduce of a program that does not reduce", ErrProtocol)
 	}
-	var buf []byte
 	if r.native.Group != nil {
-		for key, values := range m.Groups() {
-			if err := r.native.Group(values, func(result []byte) error { return emit(key, result) }); err != nil {
-				return usage{}, fmt.Errorf("key %q: %w", clip(string(key)), err)
-			}
-		}
-		return usage{}, m.Err()
+		return usage{}, r.reduceGroups(m, emit)
 	}
+	var buf []byte
 	for key, acc, ok := m.Next(); ok; key, acc, ok = m.Next() {
 		result, err := r.native.Reduce(buf[:0], acc)
 		if err != nil {
