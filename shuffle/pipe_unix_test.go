@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"hash/crc32"
 	"io"
 	"net"
 	"os"
@@ -178,8 +179,9 @@ func TestAbortInterruptsClose(t *testing.T) {
 		full.writing.Lock()
 		full.link.SetSendDeadline(soonest())
 		piece := make([]byte, 10)
-		err := full.send(Data, piece)
-		full.total.add(Data, piece)
+		sum := crc32.Checksum(piece, castagnoli)
+		err := full.send(Data, piece, sum)
+		full.total.add(Data, len(piece), sum)
 		full.link.SetSendDeadline(never())
 		full.writing.Unlock()
 		if err != nil {

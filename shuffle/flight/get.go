@@ -42,7 +42,7 @@ type getLink struct {
 	in     *shuffle.Frames
 }
 
-func (l *getLink) Send(kind shuffle.Kind, payload []byte) error {
+func (l *getLink) Send(kind shuffle.Kind, payload []byte, _ uint32) error {
 	if kind != shuffle.Hello {
 		return nil
 	}
@@ -57,12 +57,12 @@ func (l *getLink) Send(kind shuffle.Kind, payload []byte) error {
 	return err
 }
 
-func (l *getLink) Receive() (shuffle.Kind, []byte, error) {
+func (l *getLink) Receive() (shuffle.Kind, []byte, uint32, error) {
 	m, err := l.stream.Recv()
 	if err != nil {
 		err = meaning(err)
 		l.c.heard(err)
-		return 0, nil, err
+		return 0, nil, 0, err
 	}
 	l.c.heard(nil)
 	stamp, header, err := splitStamp(m.AppMetadata)
@@ -70,10 +70,10 @@ func (l *getLink) Receive() (shuffle.Kind, []byte, error) {
 		err = stale(stamp, l.c.stamp)
 	}
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, 0, err
 	}
-	kind, err := l.in.Verify(header, m.DataBody)
-	return kind, m.DataBody, err
+	kind, sum, err := l.in.Verify(header, m.DataBody)
+	return kind, m.DataBody, sum, err
 }
 
 // A kept is what others may fetch.
@@ -152,7 +152,7 @@ type getServer struct {
 	pieces  uint64 // that the reader has
 }
 
-func (l *getServer) Send(kind shuffle.Kind, payload []byte) error {
+func (l *getServer) Send(kind shuffle.Kind, payload []byte, sum uint32) error {
 	if err := l.n.current(l.k.stamp); err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (l *getServer) Send(kind shuffle.Kind, payload []byte) error {
 		return nil
 	}
 	l.meta = append(append(l.meta[:0], l.k.encoded...), make([]byte, shuffle.FrameHeader)...)
-	l.out.Seal(l.meta[len(l.k.encoded):], kind, payload)
+	l.out.Seal(l.meta[len(l.k.encoded):], kind, payload, sum)
 	l.data.AppMetadata, l.data.DataBody = l.meta, payload
 	l.begin()
 	defer l.end()
@@ -169,16 +169,16 @@ func (l *getServer) Send(kind shuffle.Kind, payload []byte) error {
 }
 
 // Receive says hello for the reader, and that it is there for as long as the call is.
-func (l *getServer) Receive() (shuffle.Kind, []byte, error) {
+func (l *getServer) Receive() (shuffle.Kind, []byte, uint32, error) {
 	if !l.greeted {
 		l.greeted = true
 		hello := binary.LittleEndian.AppendUint64(nil, l.pieces)
-		return shuffle.Hello, binary.LittleEndian.AppendUint64(hello, math.MaxUint64), nil
+		return shuffle.Hello, binary.LittleEndian.AppendUint64(hello, math.MaxUint64), 0, nil
 	}
 	select {
 	case <-time.After(l.n.o.Silence / 3):
-		return shuffle.Beat, nil, nil
+		return shuffle.Beat, nil, 0, nil
 	case <-l.ctx.Done():
-		return 0, nil, os.ErrClosed
+		return 0, nil, 0, os.ErrClosed
 	}
 }

@@ -103,7 +103,10 @@ func (n *Node) Close() error {
 	n.mu.Unlock()
 	n.cancel()
 	n.server.Stop()
-	errs := []error{<-n.serving}
+	var errs []error
+	if err := <-n.serving; err != grpc.ErrServerStopped { // which it says if it had not begun
+		errs = append(errs, err)
+	}
 	for _, c := range conns {
 		errs = append(errs, c.Close())
 	}

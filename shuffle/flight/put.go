@@ -59,26 +59,26 @@ type putLink struct {
 	meta    []byte
 }
 
-func (l *putLink) Send(kind shuffle.Kind, payload []byte) error {
+func (l *putLink) Send(kind shuffle.Kind, payload []byte, sum uint32) error {
 	l.meta = append(append(l.meta[:0], l.c.stamp...), make([]byte, shuffle.FrameHeader)...)
-	l.out.Seal(l.meta[len(l.c.stamp):], kind, payload)
+	l.out.Seal(l.meta[len(l.c.stamp):], kind, payload, sum)
 	l.data.AppMetadata, l.data.DataBody = l.meta, payload
 	l.begin()
 	defer l.end()
 	return l.stream.Send(&l.data)
 }
 
-func (l *putLink) Receive() (shuffle.Kind, []byte, error) {
+func (l *putLink) Receive() (shuffle.Kind, []byte, uint32, error) {
 	m, err := l.stream.Recv()
 	if err != nil {
 		err = meaning(err)
 		l.c.heard(err)
-		return 0, nil, err
+		return 0, nil, 0, err
 	}
 	l.c.heard(nil)
 	n := min(len(m.AppMetadata), shuffle.FrameHeader)
-	kind, err := l.in.Verify(m.AppMetadata[:n], m.AppMetadata[n:])
-	return kind, m.AppMetadata[n:], err
+	kind, sum, err := l.in.Verify(m.AppMetadata[:n], m.AppMetadata[n:])
+	return kind, m.AppMetadata[n:], sum, err
 }
 
 // A sink is where a writer's links come to.
@@ -222,33 +222,33 @@ func (s *service) DoPut(stream arrow.FlightService_DoPutServer) error {
 	return nil
 }
 
-func (l *putServer) Send(kind shuffle.Kind, payload []byte) error {
+func (l *putServer) Send(kind shuffle.Kind, payload []byte, sum uint32) error {
 	l.sending.Lock()
 	defer l.sending.Unlock()
 	if l.done.Err() != nil {
 		return os.ErrClosed
 	}
 	l.res.AppMetadata = append(append(l.res.AppMetadata[:0], make([]byte, shuffle.FrameHeader)...), payload...)
-	l.out.Seal(l.res.AppMetadata, kind, payload)
+	l.out.Seal(l.res.AppMetadata, kind, payload, sum)
 	l.begin()
 	defer l.end()
 	return l.stream.Send(&l.res)
 }
 
-func (l *putServer) Receive() (shuffle.Kind, []byte, error) {
+func (l *putServer) Receive() (shuffle.Kind, []byte, uint32, error) {
 	m, err := l.stream.Recv()
 	if stale := l.k.outdated(); stale != nil {
-		return 0, nil, stale
+		return 0, nil, 0, stale
 	}
 	if err != nil {
-		return 0, nil, unexpected(err)
+		return 0, nil, 0, unexpected(err)
 	}
 	header, err := l.header(m.AppMetadata)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, 0, err
 	}
-	kind, err := l.in.Verify(header, m.DataBody)
-	return kind, m.DataBody, err
+	kind, sum, err := l.in.Verify(header, m.DataBody)
+	return kind, m.DataBody, sum, err
 }
 
 // header returns what follows the stamp. A stream whose stamp changes is refused; the reader waits for the attempt that it wants.
