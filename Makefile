@@ -46,6 +46,10 @@ bench-sandbox: deps ## Measure what a jail, a job's start and the mapping of one
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'Object/(native-object|wasm-go-fresh)' -benchtime 2000x -timeout 60m ./internal/runner ./sandbox
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'JobStart|Runner|Jail' -benchtime 200x -timeout 60m ./internal/local ./internal/agent ./sandbox
 
+.PHONY: bench-shuffle
+bench-shuffle: deps ## Measure netpipes, beside bare sockets and bare Arrow Flight.
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Netpipe -benchtime 2s -count 3 ./shuffle ./shuffle/flight
+
 .PHONY: soak-sandbox
 soak-sandbox: deps ## Restore a guest a million times, open 10,000 damaged modules, as root and as an ordinary user.
 	SANDBOX_SOAK=1000000 $(GO) test -count=1 -v -run '^TestCanaries$$' -timeout 60m ./sandbox
