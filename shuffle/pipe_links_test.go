@@ -23,7 +23,7 @@ type meeting struct {
 	left     chan struct{}     // closed when the reader is over
 
 	mu   sync.Mutex
-	good time.Time // when something came to the reader last; zero before
+	good time.Time // when something came to the reader last, or its first link; zero before
 }
 
 // A heard link tells its meeting what comes.
@@ -35,11 +35,18 @@ type heard struct {
 func (h heard) Receive() (shuffle.Kind, []byte, uint32, error) {
 	kind, payload, sum, err := h.Link.Receive()
 	if err == nil {
-		h.m.mu.Lock()
-		h.m.good = time.Now()
-		h.m.mu.Unlock()
+		h.m.mark(true)
 	}
 	return kind, payload, sum, err
+}
+
+// mark counts the patience from now on, if not only the first time.
+func (m *meeting) mark(again bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if again || m.good.IsZero() {
+		m.good = time.Now()
+	}
 }
 
 // late returns when a reader has waited for long enough, if a writer was there before.
@@ -70,6 +77,7 @@ func (m *meeting) reader(ctx context.Context) (shuffle.Link, error) {
 	late := m.late()
 	select {
 	case l := <-m.links:
+		m.mark(false)
 		return heard{l, m}, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)

@@ -53,8 +53,10 @@ func (l *getLink) Send(kind shuffle.Kind, payload []byte, _ uint32) error {
 	l.stream, err = l.client.DoGet(l.ctx, &arrow.Ticket{Ticket: append(ticket, l.c.token...)}, grpc.WaitForReady(true))
 	if err != nil {
 		l.c.heard(err)
+		return err
 	}
-	return err
+	l.c.linked()
+	return nil
 }
 
 func (l *getLink) Receive() (shuffle.Kind, []byte, uint32, error) {
@@ -95,7 +97,7 @@ func (s *service) DoGet(t *arrow.Ticket, stream arrow.FlightService_DoGetServer)
 		return status.Error(codes.NotFound, "nothing is kept under this ticket")
 	}
 	if err := errors.Join(stale(stamp, k.encoded), s.n.current(k.stamp)); err != nil {
-		return status.Error(codes.FailedPrecondition, err.Error())
+		return refusal(err)
 	}
 	l := &getServer{n: s.n, k: k, stream: stream, out: shuffle.WriterFrames(), pieces: binary.LittleEndian.Uint64(rest)}
 	l.ctx, l.cancel = context.WithCancel(stream.Context())
@@ -110,7 +112,7 @@ func (s *service) DoGet(t *arrow.Ticket, stream arrow.FlightService_DoGetServer)
 		err = w.Close()
 	}
 	if errors.Is(err, shuffle.ErrStale) {
-		return status.Error(codes.FailedPrecondition, err.Error())
+		return refusal(err)
 	}
 	return nil // END or ABORT says it
 }

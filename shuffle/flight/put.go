@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	arrow "github.com/apache/arrow/go/v17/arrow/flight/gen/flight"
@@ -41,6 +42,7 @@ func (c *caller) put(ctx context.Context) (shuffle.Link, error) {
 			err = context.DeadlineExceeded
 		}
 		if err == nil {
+			c.linked()
 			return l, nil
 		}
 		l.cancel()
@@ -156,6 +158,11 @@ func (k *sink) outdate(err error) {
 	if now != nil {
 		now.Close()
 	}
+	select {
+	case l := <-k.inbox:
+		l.Close()
+	default:
+	}
 }
 
 func (k *sink) outdated() error {
@@ -168,6 +175,7 @@ func (k *sink) over() {
 	k.n.mu.Lock()
 	delete(k.n.sinks, k.token)
 	k.n.mu.Unlock()
+	k.outdate(fmt.Errorf("the reader has gone: %w", syscall.EPIPE))
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.life.end(k.n)
@@ -199,25 +207,25 @@ func (s *service) DoPut(stream arrow.FlightService_DoPutServer) error {
 	k := s.n.sinks[string(m.FlightDescriptor.GetCmd())]
 	s.n.mu.Unlock()
 	if k == nil {
-		return status.Error(codes.NotFound, "no such reader")
+		return refusal(syscall.EPIPE)
 	}
-	if err := stale(stamp, k.encoded); err != nil {
-		return status.Error(codes.FailedPrecondition, err.Error())
-	}
-	if err := s.n.current(k.stamp); err != nil {
-		return status.Error(codes.FailedPrecondition, err.Error())
+	if err := errors.Join(stale(stamp, k.encoded), s.n.current(k.stamp)); err != nil {
+		return refusal(err)
 	}
 	l := &putServer{k: k, stream: stream, in: shuffle.WriterFrames(), out: shuffle.ReaderFrames()}
 	l.done, l.cancel = context.WithCancel(stream.Context())
 	defer l.Close()
 	if err := k.attach(l); err != nil {
-		return status.Error(codes.FailedPrecondition, err.Error())
+		return refusal(err)
 	}
 	<-l.done.Done()
 	l.sending.Lock() // nothing is sent any more
 	defer l.sending.Unlock()
-	if err := errors.Join(l.stale, k.outdated()); err != nil {
-		return status.Error(codes.FailedPrecondition, err.Error())
+	if l.stale != nil {
+		return refusal(l.stale)
+	}
+	if err := k.outdated(); err != nil {
+		return refusal(err)
 	}
 	return nil
 }
