@@ -25,7 +25,7 @@ type Link interface {
 	// ErrCorrupt, ErrStale and syscall.EPIPE say that another link to the same end would be of no use.
 	Receive() (kind Kind, payload []byte, sum uint32, err error)
 
-	// SetSendDeadline bounds the time of a Send, also of one under way. A frame that it cuts is completed by the next Send.
+	// SetSendDeadline bounds the time of a Send, also of one under way; the zero time ends that. A frame that it cuts is completed by the next Send.
 	SetSendDeadline(t time.Time)
 
 	// Close ends the link for both ends: what was sent may still be received. It interrupts Send and Receive, may be called more

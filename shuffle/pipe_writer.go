@@ -448,6 +448,9 @@ func (w *pipeWriter) finish() {
 	link, stop, started := w.link, w.stop, w.started
 	if w.resumes() {
 		w.start() // somebody has to say so to the reader
+		if link != nil {
+			link.SetSendDeadline(time.Time{})
+		}
 	}
 	w.mu.Unlock()
 	if stop != nil {

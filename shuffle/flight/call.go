@@ -160,6 +160,9 @@ func (d *deadline) SetSendDeadline(t time.Time) {
 		d.timer.Stop()
 	}
 	d.passed = false
+	if t.IsZero() {
+		return
+	}
 	d.timer = time.AfterFunc(time.Until(t), func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()

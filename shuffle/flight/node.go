@@ -84,7 +84,7 @@ func Listen(l net.Listener, o Options) (*Node, error) {
 		conns: map[string]*grpc.ClientConn{}, epochs: map[string]uint64{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.server = grpc.NewServer(grpc.Creds(credentials.NewTLS(o.TLS)),
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams), grpc.WaitForHandlers(true),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams), grpc.WaitForHandlers(true), grpc.ConnectionTimeout(o.Silence),
 		// A stream has room for all that a writer may send: only a broken connection makes it wait there.
 		grpc.InitialWindowSize(int32(o.Window+maxMessage)), grpc.InitialConnWindowSize(connWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: o.Silence, Timeout: o.Silence}),
