@@ -110,7 +110,7 @@ func reread(data []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	got := make([]byte, 0, len(data))
+	got := make([]byte, 0, len(data)+1)
 	for {
 		n, err := r.Read(got[len(got):cap(got)])
 		got = got[:len(got)+n]
