@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -56,10 +55,9 @@ type unixLink struct {
 	f   *os.File
 	raw syscall.RawConn
 
-	sending sync.Mutex
-	out     *Frames
-	header  [frameHeader]byte
-	rest    []byte // of a frame that a deadline cut
+	out    *Frames
+	header [frameHeader]byte
+	rest   []byte // of a frame that a deadline cut
 
 	in       *Frames
 	buf      []byte // holds a frame of any length and the next header

@@ -98,7 +98,7 @@ func (w *pipeWriter) listen() {
 		if link == nil {
 			var err error
 			if link, err = w.o.Redial(context.Background()); err != nil {
-				w.set(fmt.Errorf("netpipe writer: %w", err))
+				_ = w.set(fmt.Errorf("netpipe writer: %w", err))
 				return
 			}
 		}
@@ -161,7 +161,7 @@ func (w *pipeWriter) greet(link Link, p progress) error {
 	w.mu.Unlock()
 	for _, k := range again {
 		if err := link.Send(k.kind, k.payload, k.sum); err != nil {
-			return fmt.Errorf("%w: %v", io.ErrUnexpectedEOF, err) // of this link, not of the reader
+			return fmt.Errorf("%w: %s", io.ErrUnexpectedEOF, err.Error()) // of this link, not of the reader
 		}
 	}
 	w.mu.Lock()
@@ -231,7 +231,7 @@ func (w *pipeWriter) lost(err error) bool {
 	if w.resumes() && !final(err) {
 		return false
 	}
-	w.fail(w.without(err))
+	_ = w.fail(w.without(err))
 	return true
 }
 
@@ -369,7 +369,7 @@ func (w *pipeWriter) Close() error {
 		return nil
 	}
 	if !w.opened {
-		w.fail(errNotOpen)
+		_ = w.fail(errNotOpen)
 	}
 	err := w.err
 	w.ending = true
@@ -398,7 +398,7 @@ func (w *pipeWriter) abort(err error) error {
 		w.mu.Unlock()
 		return errClosed
 	}
-	w.fail(err)
+	_ = w.fail(err)
 	if w.link != nil && !w.giving { // cut what is under way
 		if w.resumes() {
 			w.link.SetSendDeadline(time.Now().Add(abortGrace))

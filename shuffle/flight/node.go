@@ -36,7 +36,6 @@ type Options struct {
 // A Node is what one agent has of netpipes to other nodes. Its methods may be called concurrently.
 type Node struct {
 	o       Options
-	address string
 	server  *grpc.Server
 	ctx     context.Context // of all that the node does
 	cancel  context.CancelFunc
