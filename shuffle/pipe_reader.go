@@ -55,7 +55,7 @@ func (r *pipeReader) Open(ctx context.Context) error {
 		return r.err
 	}
 	r.opened = true
-	r.stop = context.AfterFunc(ctx, func() { r.fail(context.Cause(ctx)) })
+	r.stop = context.AfterFunc(ctx, func() { _ = r.fail(context.Cause(ctx)) })
 	link := r.link
 	r.mu.Unlock()
 	if r.resumes() {
@@ -74,7 +74,7 @@ func (r *pipeReader) connect() {
 	for {
 		link, err := r.o.Redial(r.ctx)
 		if err != nil {
-			r.fail(fmt.Errorf("%w: %w", errVanished, err))
+			_ = r.fail(fmt.Errorf("%w: %w", errVanished, err))
 			return
 		}
 		if err := r.greet(link); err != nil {
