@@ -73,6 +73,10 @@ fuzz: ## Run each fuzzer for FUZZTIME (15m).
 soak-simulation: ## Simulate a million jobs, each on a schedule of faults of its own.
 	$(GO) test -count=1 -v -run '^TestSimulation$$' -timeout 60m ./internal/coordinator -sim.count 1000000
 
+.PHONY: bench-shuffle
+bench-shuffle: deps ## Measure netpipes, beside bare sockets and bare Arrow Flight.
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Netpipe -benchtime 2s -count 3 ./shuffle ./shuffle/flight
+
 .PHONY: soak-sandbox
 soak-sandbox: deps ## Restore a guest a million times, open 10,000 damaged modules, as root and as an ordinary user.
 	SANDBOX_SOAK=1000000 $(GO) test -count=1 -v -run '^TestCanaries$$' -timeout 60m ./sandbox

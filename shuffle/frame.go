@@ -30,20 +30,17 @@ func (f *framing) most() int { return frameHeader + slices.Max(f.limit[:]) - 1 }
 
 // sealFrame completes the header of a frame whose payload lies behind it.
 func (f *framing) sealFrame(frame []byte, kind byte, seq uint32) {
-	f.seal(frame[:frameHeader], kind, seq, frame[frameHeader:])
+	payload := frame[frameHeader:]
+	f.seal(frame[:frameHeader], kind, seq, len(payload), crc32.Checksum(payload, castagnoli))
 }
 
-// seal fills in the header of a frame, which may lie elsewhere than its payload.
-func (f *framing) seal(header []byte, kind byte, seq uint32, payload []byte) {
+// seal fills in the header of a frame with a payload of n bytes and the checksum sum.
+func (f *framing) seal(header []byte, kind byte, seq uint32, n int, sum uint32) {
 	copy(header, f.magic)
 	header[2], header[3] = formatVersion, kind
 	binary.LittleEndian.PutUint32(header[4:], seq)
-	binary.LittleEndian.PutUint32(header[8:], uint32(len(payload)))
-	binary.LittleEndian.PutUint32(header[12:], sumOf(header, payload))
-}
-
-func sumOf(header, payload []byte) uint32 {
-	return crc32.Update(crc32.Checksum(header[:12], castagnoli), castagnoli, payload)
+	binary.LittleEndian.PutUint32(header[8:], uint32(n))
+	binary.LittleEndian.PutUint32(header[12:], crc32.Update(sum, castagnoli, header[:12]))
 }
 
 // check verifies what can be of a header alone and returns the length of the payload.
@@ -64,12 +61,13 @@ func (f *framing) check(h []byte, seq uint32) (int, error) {
 	return int(n), nil
 }
 
-// verify checks the sum of a frame whose header was checked.
-func (f *framing) verify(header, payload []byte, seq uint32) error {
-	if sumOf(header, payload) != binary.LittleEndian.Uint32(header[12:]) {
-		return fmt.Errorf("%w: checksum mismatch in frame %d", ErrCorrupt, seq)
+// verify checks the sum of a frame whose header was checked, and returns that of the payload.
+func (f *framing) verify(header, payload []byte, seq uint32) (sum uint32, err error) {
+	sum = crc32.Checksum(payload, castagnoli)
+	if crc32.Update(sum, castagnoli, header[:12]) != binary.LittleEndian.Uint32(header[12:]) {
+		return 0, fmt.Errorf("%w: checksum mismatch in frame %d", ErrCorrupt, seq)
 	}
-	return nil
+	return sum, nil
 }
 
 // A frameReader reads frames and verifies each before it shows any of it.
@@ -77,6 +75,7 @@ type frameReader struct {
 	framing *framing
 	r       io.Reader
 	seq     uint32
+	sum     uint32 // of the last payload
 	buf     []byte
 }
 
@@ -101,7 +100,7 @@ func (fr *frameReader) next() (kind byte, payload []byte, err error) {
 	if _, err := io.ReadFull(fr.r, frame[frameHeader:]); err != nil {
 		return 0, nil, unexpected(err)
 	}
-	if err := fr.framing.verify(h, frame[frameHeader:], fr.seq); err != nil {
+	if fr.sum, err = fr.framing.verify(h, frame[frameHeader:], fr.seq); err != nil {
 		return 0, nil, err
 	}
 	fr.seq++

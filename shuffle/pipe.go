@@ -94,13 +94,15 @@ var (
 type total struct {
 	bytes, batches uint64
 	digest         *xxh3.Hasher
+	piece          []byte
 }
 
 func newTotal() total { return total{digest: xxh3.New()} }
 
-func (t *total) add(kind Kind, payload []byte) {
-	t.bytes += uint64(len(payload))
-	t.digest.Write(payload)
+func (t *total) add(kind Kind, n int, sum uint32) {
+	t.bytes += uint64(n)
+	t.piece = binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(t.piece[:0], sum), uint32(n))
+	t.digest.Write(t.piece)
 	if kind == Data {
 		t.batches++
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"net/url"
@@ -54,16 +55,17 @@ func get(ctx context.Context, client *http.Client, u string) (io.ReadCloser, err
 
 // frameBody makes frames of a body, and an END at its end.
 func frameBody(body io.Reader) receiver {
-	buf, sum := make([]byte, 64<<10), newTotal()
-	return func() (Kind, []byte, error) {
+	buf, all := make([]byte, 64<<10), newTotal()
+	return func() (Kind, []byte, uint32, error) {
 		n, err := io.ReadAtLeast(body, buf, 1)
 		if err == io.EOF {
-			return End, sum.end(), nil
+			return End, all.end(), 0, nil
 		}
 		if err != nil {
-			return 0, nil, err
+			return 0, nil, 0, err
 		}
-		sum.add(Data, buf[:n])
-		return Data, buf[:n], nil
+		sum := crc32.Checksum(buf[:n], castagnoli)
+		all.add(Data, n, sum)
+		return Data, buf[:n], sum, nil
 	}
 }

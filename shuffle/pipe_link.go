@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"syscall"
@@ -15,16 +16,16 @@ import (
 //
 // Send is called by one goroutine at a time, and so is Receive; the other methods may be called from any.
 type Link interface {
-	// Send sends one frame. It may wait while the other end does not receive. It does not keep payload.
+	// Send sends one frame, sum being the CRC-32C of its payload. It may wait while the other end does not receive. It does not keep payload.
 	// The error is syscall.EPIPE or syscall.ECONNRESET (asked with errors.Is) when the other end is gone.
-	Send(kind Kind, payload []byte) error
+	Send(kind Kind, payload []byte, sum uint32) error
 
-	// Receive waits for the next frame and verifies it. The payload is valid until the next call. The error is
+	// Receive waits for the next frame and verifies it; sum is the CRC-32C of its payload. The payload is valid until the next call. The error is
 	// io.ErrUnexpectedEOF or syscall.ECONNRESET when the other end is gone, ErrCorrupt when a frame is not what was sent;
 	// ErrCorrupt, ErrStale and syscall.EPIPE say that another link to the same end would be of no use.
-	Receive() (kind Kind, payload []byte, err error)
+	Receive() (kind Kind, payload []byte, sum uint32, err error)
 
-	// SetSendDeadline bounds the time of a Send, also of one under way. A frame that it cuts is completed by the next Send.
+	// SetSendDeadline bounds the time of a Send, also of one under way; the zero time ends that. A frame that it cuts is completed by the next Send.
 	SetSendDeadline(t time.Time)
 
 	// Close ends the link for both ends: what was sent may still be received. It interrupts Send and Receive, may be called more
@@ -84,29 +85,34 @@ func WriterFrames() *Frames { return &Frames{framing: writerFrames} }
 // ReaderFrames are those that a reader sends and a writer receives.
 func ReaderFrames() *Frames { return &Frames{framing: readerFrames} }
 
-// Seal fills in the header of the next frame.
-func (f *Frames) Seal(header []byte, kind Kind, payload []byte) {
-	f.framing.seal(header[:frameHeader], byte(kind), f.seq, payload)
+// Seal fills in the header of the next frame, sum being the CRC-32C of its payload.
+func (f *Frames) Seal(header []byte, kind Kind, payload []byte, sum uint32) {
+	f.framing.seal(header[:frameHeader], byte(kind), f.seq, len(payload), sum)
 	f.seq++
 }
 
-// Verify checks the next frame and returns its kind. The error is ErrCorrupt.
-func (f *Frames) Verify(header, payload []byte) (Kind, error) {
+// Verify checks the next frame and returns its kind and the CRC-32C of its payload. The error is ErrCorrupt.
+func (f *Frames) Verify(header, payload []byte) (kind Kind, sum uint32, err error) {
 	if len(header) != frameHeader {
-		return 0, fmt.Errorf("%w: frame %d has a header of %d bytes", ErrCorrupt, f.seq, len(header))
+		return 0, 0, fmt.Errorf("%w: frame %d has a header of %d bytes", ErrCorrupt, f.seq, len(header))
 	}
 	n, err := f.framing.check(header, f.seq)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if n != len(payload) {
-		return 0, fmt.Errorf("%w: frame %d has %d bytes, not %d", ErrCorrupt, f.seq, len(payload), n)
+		return 0, 0, fmt.Errorf("%w: frame %d has %d bytes, not %d", ErrCorrupt, f.seq, len(payload), n)
 	}
-	if err := f.framing.verify(header, payload, f.seq); err != nil {
-		return 0, err
+	if sum, err = f.framing.verify(header, payload, f.seq); err != nil {
+		return 0, 0, err
 	}
 	f.seq++
-	return Kind(header[3]), nil
+	return Kind(header[3]), sum, nil
+}
+
+// say sends a short frame.
+func say(link Link, kind Kind, payload []byte) error {
+	return link.Send(kind, payload, crc32.Checksum(payload, castagnoli))
 }
 
 // A progress is what HELLO and ACK say.

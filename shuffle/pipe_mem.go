@@ -26,12 +26,14 @@ type memLink struct {
 	held    []byte // what Receive returned
 }
 
-func (l *memLink) Send(kind Kind, payload []byte) error { return l.out.put(kind, payload) }
+func (l *memLink) Send(kind Kind, payload []byte, sum uint32) error {
+	return l.out.put(kind, payload, sum)
+}
 
-func (l *memLink) Receive() (Kind, []byte, error) {
-	kind, payload, err := l.in.take(l.held)
-	l.held = payload
-	return kind, payload, err
+func (l *memLink) Receive() (Kind, []byte, uint32, error) {
+	f, err := l.in.take(l.held)
+	l.held = f.payload
+	return f.kind, f.payload, f.sum, err
 }
 
 func (l *memLink) SetSendDeadline(time.Time) {} // a Send does not wait
@@ -59,7 +61,7 @@ func newMemQueue() *memQueue {
 }
 
 // put appends a frame. A beat is of use only to an end that waits.
-func (q *memQueue) put(kind Kind, payload []byte) error {
+func (q *memQueue) put(kind Kind, payload []byte, sum uint32) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.giving != nil {
@@ -72,13 +74,13 @@ func (q *memQueue) put(kind Kind, payload []byte) error {
 	if n := len(q.free) - 1; n >= 0 {
 		to, q.free = q.free[n][:0], q.free[:n]
 	}
-	q.frames = append(q.frames, keptFrame{kind, append(to, payload...)})
+	q.frames = append(q.frames, keptFrame{kind, append(to, payload...), sum})
 	q.cond.Signal()
 	return nil
 }
 
 // take removes the first frame. The caller gives back the one before.
-func (q *memQueue) take(old []byte) (Kind, []byte, error) {
+func (q *memQueue) take(old []byte) (keptFrame, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if old != nil {
@@ -88,11 +90,11 @@ func (q *memQueue) take(old []byte) (Kind, []byte, error) {
 		q.cond.Wait()
 	}
 	if q.taking == os.ErrClosed || len(q.frames) == 0 {
-		return 0, nil, q.taking
+		return keptFrame{}, q.taking
 	}
 	f := q.frames[0]
 	q.frames = q.frames[1:]
-	return f.kind, f.payload, nil
+	return f, nil
 }
 
 // close has take fail, and put.

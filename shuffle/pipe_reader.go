@@ -55,7 +55,7 @@ func (r *pipeReader) Open(ctx context.Context) error {
 		return r.err
 	}
 	r.opened = true
-	r.stop = context.AfterFunc(ctx, func() { r.fail(context.Cause(ctx)) })
+	r.stop = context.AfterFunc(ctx, func() { _ = r.fail(context.Cause(ctx)) })
 	link := r.link
 	r.mu.Unlock()
 	if r.resumes() {
@@ -74,7 +74,7 @@ func (r *pipeReader) connect() {
 	for {
 		link, err := r.o.Redial(r.ctx)
 		if err != nil {
-			r.fail(fmt.Errorf("%w: %w", errVanished, err))
+			_ = r.fail(fmt.Errorf("%w: %w", errVanished, err))
 			return
 		}
 		if err := r.greet(link); err != nil {
@@ -100,7 +100,7 @@ func (r *pipeReader) greet(link Link) error {
 	hello := progress{r.frames, r.told}
 	r.mu.Unlock()
 	r.sending.Lock()
-	err := link.Send(Hello, hello.append(nil))
+	err := say(link, Hello, hello.append(nil))
 	r.sending.Unlock()
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (r *pipeReader) tick(link Link) {
 	case silent:
 		link.Close()
 	case r.sending.TryLock():
-		_ = link.Send(Beat, nil) // whoever receives hears of an error
+		_ = say(link, Beat, nil) // whoever receives hears of an error
 		r.sending.Unlock()
 	}
 }
@@ -159,7 +159,7 @@ func (r *pipeReader) fail(err error) error {
 		if r.resumes() { // the writer must not try another link
 			link.SetSendDeadline(time.Now().Add(abortGrace))
 			r.sending.Lock()
-			_ = link.Send(Gone, nil)
+			_ = say(link, Gone, nil)
 			r.sending.Unlock()
 		}
 		link.Close()
@@ -190,7 +190,7 @@ func (r *pipeReader) next() (piece []byte, more bool, err error) {
 		if err != nil {
 			return nil, false, err
 		}
-		kind, payload, err := link.Receive()
+		kind, payload, sum, err := link.Receive()
 		r.mu.Lock()
 		r.waiting = false
 		r.mu.Unlock()
@@ -204,7 +204,7 @@ func (r *pipeReader) next() (piece []byte, more bool, err error) {
 		if kind == Beat {
 			continue
 		}
-		if err := r.take(kind, payload); err != nil {
+		if err := r.take(kind, payload, sum); err != nil {
 			return nil, false, r.fail(err)
 		}
 		return payload, kind == Part, nil
@@ -225,7 +225,7 @@ func (r *pipeReader) acknowledge() {
 	r.mu.Unlock()
 	if due {
 		r.sending.Lock()
-		_ = link.Send(Ack, ack.append(nil)) // if it fails, Receive fails after what has come already
+		_ = say(link, Ack, ack.append(nil)) // if it fails, Receive fails after what has come already
 		r.sending.Unlock()
 	}
 }
@@ -276,7 +276,7 @@ func (r *pipeReader) lost(err error) error {
 }
 
 // take takes one frame of the writer. The error is io.EOF after a verified END.
-func (r *pipeReader) take(kind Kind, payload []byte) error {
+func (r *pipeReader) take(kind Kind, payload []byte, sum uint32) error {
 	switch kind {
 	case Data, Part:
 		r.mu.Lock()
@@ -284,7 +284,7 @@ func (r *pipeReader) take(kind Kind, payload []byte) error {
 		if len(payload) == 0 || r.total.bytes+uint64(len(payload)) > r.told {
 			return fmt.Errorf("netpipe: %w: %d bytes, where %d are allowed", ErrCorrupt, len(payload), r.told-r.total.bytes)
 		}
-		r.total.add(kind, payload)
+		r.total.add(kind, len(payload), sum)
 		r.frames++
 		r.held = len(payload)
 		r.inBatch = kind == Part

@@ -35,9 +35,9 @@ func SpoolScheme(b store.Bucket) Scheme {
 					return nil, nil, err
 				}
 				in := &frameReader{framing: writerFrames, r: bufio.NewReaderSize(body, 64<<10)}
-				return func() (Kind, []byte, error) {
+				return func() (Kind, []byte, uint32, error) {
 					kind, payload, err := in.next()
-					return Kind(kind), payload, err
+					return Kind(kind), payload, in.sum, err
 				}, body, nil
 			}), nil), nil
 		},
@@ -59,8 +59,8 @@ type spoolWriter struct {
 	closed  chan struct{}
 }
 
-func (l *spoolWriter) Send(kind Kind, payload []byte) error {
-	l.frames.Seal(l.header[:], kind, payload)
+func (l *spoolWriter) Send(kind Kind, payload []byte, sum uint32) error {
+	l.frames.Seal(l.header[:], kind, payload, sum)
 	l.buf.Write(l.header[:])
 	if _, err := l.buf.Write(payload); err != nil {
 		return err
@@ -82,13 +82,13 @@ func (l *spoolWriter) Send(kind Kind, payload []byte) error {
 }
 
 // Receive says hello for a reader that wants everything.
-func (l *spoolWriter) Receive() (Kind, []byte, error) {
+func (l *spoolWriter) Receive() (Kind, []byte, uint32, error) {
 	if !l.greeted {
 		l.greeted = true
-		return Hello, progress{0, math.MaxUint64}.append(nil), nil
+		return Hello, progress{0, math.MaxUint64}.append(nil), 0, nil
 	}
 	<-l.closed
-	return 0, nil, os.ErrClosed
+	return 0, nil, 0, os.ErrClosed
 }
 
 func (l *spoolWriter) SetSendDeadline(time.Time) {} // a Send takes the time that the store takes
@@ -103,7 +103,7 @@ func (l *spoolWriter) Close() error {
 }
 
 // A receiver returns the next frame of a writer.
-type receiver func() (Kind, []byte, error)
+type receiver func() (Kind, []byte, uint32, error)
 
 // A source is a link from a writer that is not there any more: nobody hears what the reader says.
 type source struct {
@@ -122,7 +122,7 @@ func newSource(open func(ctx context.Context) (receiver, io.Closer, error)) *sou
 	return s
 }
 
-func (s *source) Send(kind Kind, _ []byte) error {
+func (s *source) Send(kind Kind, _ []byte, _ uint32) error {
 	if kind != Hello {
 		return nil
 	}
@@ -136,12 +136,12 @@ func (s *source) Send(kind Kind, _ []byte) error {
 	return nil
 }
 
-func (s *source) Receive() (Kind, []byte, error) {
-	kind, payload, err := s.next()
+func (s *source) Receive() (Kind, []byte, uint32, error) {
+	kind, payload, sum, err := s.next()
 	if err != nil && s.ctx.Err() != nil {
 		err = os.ErrClosed
 	}
-	return kind, payload, err
+	return kind, payload, sum, err
 }
 
 func (s *source) SetSendDeadline(time.Time) {}

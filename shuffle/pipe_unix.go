@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -56,10 +55,9 @@ type unixLink struct {
 	f   *os.File
 	raw syscall.RawConn
 
-	sending sync.Mutex
-	out     *Frames
-	header  [frameHeader]byte
-	rest    []byte // of a frame that a deadline cut
+	out    *Frames
+	header [frameHeader]byte
+	rest   []byte // of a frame that a deadline cut
 
 	in       *Frames
 	buf      []byte // holds a frame of any length and the next header
@@ -105,7 +103,7 @@ func pollable(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-func (l *unixLink) Send(kind Kind, payload []byte) error {
+func (l *unixLink) Send(kind Kind, payload []byte, sum uint32) error {
 	if len(l.rest) > 0 {
 		n, err := l.f.Write(l.rest)
 		l.rest = l.rest[n:]
@@ -113,7 +111,7 @@ func (l *unixLink) Send(kind Kind, payload []byte) error {
 			return err
 		}
 	}
-	l.out.Seal(l.header[:], kind, payload)
+	l.out.Seal(l.header[:], kind, payload, sum)
 	n, err := l.writev(payload)
 	if err != nil {
 		l.rest = append(append([]byte(nil), l.header[min(n, frameHeader):]...), payload[max(0, n-frameHeader):]...)
@@ -140,27 +138,30 @@ func (l *unixLink) writev(payload []byte) (done int, err error) {
 			}
 		}
 	})
-	if err == nil && werr != nil {
+	switch {
+	case err == nil && werr != nil:
 		err = os.NewSyscallError("writev", werr)
+	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
+		err = os.ErrClosed // a RawConn says so in its own way
 	}
 	return done, err
 }
 
-func (l *unixLink) Receive() (Kind, []byte, error) {
+func (l *unixLink) Receive() (Kind, []byte, uint32, error) {
 	need := frameHeader
 	for {
 		have := l.buf[l.from:l.to]
 		if len(have) >= frameHeader {
 			n, err := l.in.framing.check(have[:frameHeader], l.in.seq)
 			if err != nil {
-				return 0, nil, err
+				return 0, nil, 0, err
 			}
 			need = frameHeader + n
 		}
 		if len(have) >= need {
-			kind, err := l.in.Verify(have[:frameHeader], have[frameHeader:need])
+			kind, sum, err := l.in.Verify(have[:frameHeader], have[frameHeader:need])
 			l.from += need
-			return kind, have[frameHeader:need], err
+			return kind, have[frameHeader:need], sum, err
 		}
 		// Not more than this frame and the next header: what is in the cache stays there, and nothing long has to be moved.
 		l.from, l.to = 0, copy(l.buf, have)
@@ -170,7 +171,7 @@ func (l *unixLink) Receive() (Kind, []byte, error) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil && n == 0 {
-			return 0, nil, err
+			return 0, nil, 0, err
 		}
 	}
 }

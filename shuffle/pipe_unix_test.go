@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"hash/crc32"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"testing"
 	"time"
 )
@@ -90,6 +93,58 @@ func TestChangedBytesAreFound(t *testing.T) {
 			if !found || !bytes.HasPrefix([]byte("hello, world"), got) {
 				t.Fatalf("bit %d of byte %d flipped: got %q, %v", bit, i, got, err)
 			}
+		}
+	}
+}
+
+// reread returns what a reader makes of bytes that lie in memory.
+func reread(data []byte) ([]byte, error) {
+	r := NewPipeReader(newSource(func(context.Context) (receiver, io.Closer, error) {
+		in := &frameReader{framing: writerFrames, r: bytes.NewReader(data)}
+		return func() (Kind, []byte, uint32, error) {
+			kind, payload, err := in.next()
+			return Kind(kind), payload, in.sum, err
+		}, io.NopCloser(nil), nil
+	}), nil)
+	if err := r.Open(context.Background()); err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	got := make([]byte, 0, len(data)+1)
+	for {
+		n, err := r.Read(got[len(got):cap(got)])
+		got = got[:len(got)+n]
+		if err != nil {
+			return got, err
+		}
+	}
+}
+
+func TestHundredThousandFlippedBits(t *testing.T) {
+	want := bytes.Repeat([]byte("the quick brown fox "), 15)
+	data := recorded(t, func(w PipeWriter) error {
+		for _, n := range []int{1, 99, 200} {
+			w.Write(want[:n])
+		}
+		return w.Close()
+	})
+	want = append(append(bytes.Clone(want[:1]), want[:99]...), want[:200]...)
+	if got, err := reread(data); !bytes.Equal(got, want) || err != io.EOF {
+		t.Fatalf("unchanged: got %q, %v", got, err)
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	bad := make([]byte, len(data))
+	flips := 100_000
+	if testing.Short() {
+		flips = 5_000
+	}
+	for range flips {
+		at, bit := rnd.IntN(len(data)), rnd.IntN(8)
+		copy(bad, data)
+		bad[at] ^= 1 << bit
+		got, err := reread(bad)
+		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, io.ErrUnexpectedEOF) || !bytes.HasPrefix(want, got) {
+			t.Fatalf("bit %d of byte %d flipped: got %q, %v", bit, at, got, err)
 		}
 	}
 }
@@ -178,8 +233,9 @@ func TestAbortInterruptsClose(t *testing.T) {
 		full.writing.Lock()
 		full.link.SetSendDeadline(soonest())
 		piece := make([]byte, 10)
-		err := full.send(Data, piece)
-		full.total.add(Data, piece)
+		sum := crc32.Checksum(piece, castagnoli)
+		err := full.send(Data, piece, sum)
+		full.total.add(Data, len(piece), sum)
 		full.link.SetSendDeadline(never())
 		full.writing.Unlock()
 		if err != nil {
@@ -248,13 +304,46 @@ func TestNetpipeOverAnySocket(t *testing.T) {
 	}
 }
 
+// FuzzPipeReader gives bytes to a reader, from a socket and from memory.
 func FuzzPipeReader(f *testing.F) {
 	f.Add(recorded(f, hi))
 	f.Add(recorded(f, func(w PipeWriter) error { return w.Abort("reason") }))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, err := replay(t, data)
-		if err == nil || len(got) > len(data) {
-			t.Errorf("got %d bytes of %d, %v", len(got), len(data), err)
+		again, aerr := reread(data)
+		if err == nil || len(got) > len(data) || !bytes.Equal(got, again) || (err == io.EOF) != (aerr == io.EOF) {
+			t.Errorf("got %d bytes of %d, %v; from memory %d bytes, %v", len(got), len(data), err, len(again), aerr)
+		}
+	})
+}
+
+// FuzzPipeWriter gives bytes to a writer, as if a reader said them.
+func FuzzPipeWriter(f *testing.F) {
+	ack := progress{0, 2 << 20}.append(make([]byte, frameHeader))
+	readerFrames.sealFrame(ack, byte(Ack), 1)
+	gone := make([]byte, frameHeader)
+	readerFrames.sealFrame(gone, byte(Gone), 2)
+	f.Add(slices.Concat(helloFrame(), ack, gone))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		wf, rf, err := SocketPair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := NewUnixWriter(wf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			rf.Write(data)
+			rf.Close()
+		}()
+		_ = w.Open(context.Background())
+		n, err := w.Write(make([]byte, 4<<20))
+		if err == nil || n > 4<<20 {
+			t.Errorf("wrote %d bytes to a reader that has gone, %v", n, err)
+		}
+		if w.Close() == nil {
+			t.Error("closed without an error")
 		}
 	})
 }

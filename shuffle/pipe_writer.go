@@ -3,6 +3,8 @@ package shuffle
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"slices"
 	"sync"
 	"syscall"
@@ -48,6 +50,7 @@ type pipeWriter struct {
 type keptFrame struct {
 	kind    Kind
 	payload []byte
+	sum     uint32
 }
 
 // NewPipeWriter returns the writing end of a netpipe over link, which it takes over. link is nil if the first one comes by Redial.
@@ -95,7 +98,7 @@ func (w *pipeWriter) listen() {
 		if link == nil {
 			var err error
 			if link, err = w.o.Redial(context.Background()); err != nil {
-				w.set(fmt.Errorf("netpipe writer: %w", err))
+				_ = w.set(fmt.Errorf("netpipe writer: %w", err))
 				return
 			}
 		}
@@ -110,7 +113,7 @@ func (w *pipeWriter) listen() {
 
 // serve hears what the reader says on one link, until that fails.
 func (w *pipeWriter) serve(link Link) error {
-	kind, payload, err := link.Receive()
+	kind, payload, _, err := link.Receive()
 	if err == nil && kind != Hello {
 		err = fmt.Errorf("%w: the reader did not say hello", ErrCorrupt)
 	}
@@ -122,7 +125,7 @@ func (w *pipeWriter) serve(link Link) error {
 		err = w.greet(link, p)
 	}
 	for err == nil {
-		kind, payload, err = link.Receive()
+		kind, payload, _, err = link.Receive()
 		switch {
 		case err != nil:
 		case kind == Ack:
@@ -157,8 +160,8 @@ func (w *pipeWriter) greet(link Link, p progress) error {
 	again := slices.Clone(w.kept)
 	w.mu.Unlock()
 	for _, k := range again {
-		if err := link.Send(k.kind, k.payload); err != nil {
-			return err
+		if err := link.Send(k.kind, k.payload, k.sum); err != nil {
+			return fmt.Errorf("%w: %s", io.ErrUnexpectedEOF, err.Error()) // of this link, not of the reader
 		}
 	}
 	w.mu.Lock()
@@ -212,7 +215,7 @@ func (w *pipeWriter) tick(link Link) {
 	case silent:
 		link.Close()
 	case w.sending.TryLock():
-		_ = link.Send(Beat, nil) // whoever receives hears of an error
+		_ = say(link, Beat, nil) // whoever receives hears of an error
 		w.sending.Unlock()
 	}
 }
@@ -225,18 +228,22 @@ func (w *pipeWriter) lost(err error) bool {
 	if w.beat != nil {
 		w.beat.Stop()
 	}
-	switch {
-	case w.resumes() && !final(err):
+	if w.resumes() && !final(err) {
 		return false
-	case w.silent:
-		err = fmt.Errorf("netpipe reader was silent for %v: %w", w.o.Silence, syscall.EPIPE)
-	case broken(err):
-		err = errNoReader
-	default:
-		err = fmt.Errorf("netpipe: %w", err)
 	}
-	w.fail(err)
+	_ = w.fail(w.without(err))
 	return true
+}
+
+// without returns what the writer makes of a link's error. The caller holds w.mu.
+func (w *pipeWriter) without(err error) error {
+	switch {
+	case w.silent:
+		return fmt.Errorf("netpipe reader was silent for %v: %w", w.o.Silence, syscall.EPIPE)
+	case broken(err):
+		return errNoReader
+	}
+	return fmt.Errorf("netpipe: %w", err)
 }
 
 // fail makes err the error of the writer, if it had none, and returns the one that it has. The caller holds w.mu.
@@ -285,10 +292,11 @@ func (w *pipeWriter) write(p []byte, more bool) (int, error) {
 		if more || done+n < len(p) {
 			kind = Part
 		}
-		if err := w.send(kind, part); err != nil {
+		sum := crc32.Checksum(part, castagnoli)
+		if err := w.send(kind, part, sum); err != nil {
 			return done, err
 		}
-		w.total.add(kind, part)
+		w.total.add(kind, n, sum)
 		done += n
 		if done == len(p) {
 			return done, nil
@@ -316,39 +324,39 @@ func (w *pipeWriter) room(n int) (int, error) {
 }
 
 // send sends one frame, or keeps it for the next link. The caller holds w.writing.
-func (w *pipeWriter) send(kind Kind, payload []byte) error {
+func (w *pipeWriter) send(kind Kind, payload []byte, sum uint32) error {
 	w.sending.Lock()
 	defer w.sending.Unlock()
 	w.mu.Lock()
 	link := w.link
 	if w.resumes() {
-		payload = w.keep(kind, payload)
+		payload = w.keep(kind, payload, sum)
 	}
 	w.mu.Unlock()
 	if link == nil {
 		return nil
 	}
-	err := link.Send(kind, payload)
+	err := link.Send(kind, payload, sum)
 	switch {
 	case err == nil:
 		return nil
 	case w.resumes():
 		link.Close() // all is kept, and listen sees to another link
 		return nil
-	case broken(err):
-		err = errNoReader
 	}
-	return w.set(err)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fail(w.without(err))
 }
 
 // keep returns its own copy of payload. The caller holds w.mu.
-func (w *pipeWriter) keep(kind Kind, payload []byte) []byte {
+func (w *pipeWriter) keep(kind Kind, payload []byte, sum uint32) []byte {
 	var to []byte
 	if n := len(w.free) - 1; n >= 0 {
 		to, w.free = w.free[n][:0], w.free[:n]
 	}
 	to = append(to, payload...)
-	w.kept = append(w.kept, keptFrame{kind, to})
+	w.kept = append(w.kept, keptFrame{kind, to, sum})
 	return to
 }
 
@@ -361,7 +369,7 @@ func (w *pipeWriter) Close() error {
 		return nil
 	}
 	if !w.opened {
-		w.fail(errNotOpen)
+		_ = w.fail(errNotOpen)
 	}
 	err := w.err
 	w.ending = true
@@ -370,7 +378,8 @@ func (w *pipeWriter) Close() error {
 		w.giveUp(err)
 		return err
 	}
-	err = w.send(End, w.total.end())
+	end := w.total.end()
+	err = w.send(End, end, crc32.Checksum(end, castagnoli))
 	w.mu.Lock()
 	w.ended = err == nil
 	w.mu.Unlock()
@@ -389,7 +398,7 @@ func (w *pipeWriter) abort(err error) error {
 		w.mu.Unlock()
 		return errClosed
 	}
-	w.fail(err)
+	_ = w.fail(err)
 	if w.link != nil && !w.giving { // cut what is under way
 		if w.resumes() {
 			w.link.SetSendDeadline(time.Now().Add(abortGrace))
@@ -423,7 +432,8 @@ func (w *pipeWriter) giveUp(err error) {
 	}
 	w.mu.Unlock()
 	if !final(err) {
-		_ = w.send(Abort, []byte(aborted(err).reason))
+		reason := []byte(aborted(err).reason)
+		_ = w.send(Abort, reason, crc32.Checksum(reason, castagnoli))
 	}
 	w.finish()
 }
@@ -438,6 +448,9 @@ func (w *pipeWriter) finish() {
 	link, stop, started := w.link, w.stop, w.started
 	if w.resumes() {
 		w.start() // somebody has to say so to the reader
+		if link != nil {
+			link.SetSendDeadline(time.Time{})
+		}
 	}
 	w.mu.Unlock()
 	if stop != nil {

@@ -48,7 +48,7 @@
 //
 //	version  1
 //	length   of the payload
-//	crc      CRC-32C of the 12 bytes before it and the payload
+//	crc      CRC-32C of the payload and then the 12 bytes before it
 //
 //	writer to reader: (PART* DATA)* (END | ABORT)
 //	reader to writer: HELLO ACK* GONE?
@@ -57,13 +57,15 @@
 //	magic  kind     payload
 //	MP     0 BEAT   none
 //	MP     1 DATA   1 byte to 256 KiB, the last piece of a batch
-//	MP     2 END    bytes:u64 digest:u64 batches:u64, of the whole stream; digest is the XXH3-64 of all pieces
+//	MP     2 END    bytes:u64 digest:u64 batches:u64, of the whole stream
 //	MP     3 ABORT  the reason, at most 4 KiB of text
 //	MP     4 PART   1 byte to 256 KiB, another piece of a batch
 //	MR     0 BEAT   none
 //	MR     1 HELLO  pieces:u64 limit:u64
 //	MR     2 ACK    pieces:u64 limit:u64
 //	MR     3 GONE   none
+//
+// digest is the XXH3-64 of crc:u32 length:u32 of all pieces in their order, crc being the CRC-32C of the payload alone.
 //
 // The reader says HELLO when it opens its end; until then the writer waits. pieces is how many DATA and PART it has, limit how many
 // bytes of them the writer may send, counted from the start of the stream: what was read and a window. An ACK moves both on.

@@ -2,6 +2,7 @@ package flight
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"syscall"
@@ -22,7 +23,7 @@ type caller struct {
 
 	mu   sync.Mutex
 	life life
-	good time.Time     // when something came last
+	good time.Time     // when there was a link last, or something came
 	wait time.Duration // before the next try
 	last error
 }
@@ -49,6 +50,9 @@ func (l *life) end(n *Node) {
 // pause lets some time pass since the last link was made, and gives up when nothing has come for too long.
 func (c *caller) pause(ctx context.Context) error {
 	c.mu.Lock()
+	if !c.life.begun {
+		c.good = time.Now()
+	}
 	if err := c.life.begin(c.n); err != nil {
 		c.mu.Unlock()
 		return err
@@ -56,7 +60,7 @@ func (c *caller) pause(ctx context.Context) error {
 	wait, since, last := c.wait, time.Since(c.good), c.last
 	c.wait = min(max(2*c.wait, 10*time.Millisecond), time.Second)
 	c.mu.Unlock()
-	if since > c.n.o.Patience {
+	if since > c.n.o.Patience && last != nil {
 		return fmt.Errorf("nothing heard of %s for %v: %w: %w", c.address, c.n.o.Patience, syscall.EPIPE, last)
 	}
 	select {
@@ -67,6 +71,13 @@ func (c *caller) pause(ctx context.Context) error {
 	case <-c.n.ctx.Done():
 		return errNodeClosed
 	}
+}
+
+// linked counts the time without a link from now on.
+func (c *caller) linked() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.good = time.Now()
 }
 
 // heard counts a link as good, or as failed with err.
@@ -93,6 +104,14 @@ func (c *caller) client() (arrow.FlightServiceClient, error) {
 		return nil, err
 	}
 	return arrow.NewFlightServiceClient(conn), nil
+}
+
+// refusal is the status of a call that is refused with err.
+func refusal(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return status.Error(codes.NotFound, "no such reader")
+	}
+	return status.Error(codes.FailedPrecondition, err.Error())
 }
 
 // meaning returns what a status means to an end of a netpipe.
@@ -141,6 +160,9 @@ func (d *deadline) SetSendDeadline(t time.Time) {
 		d.timer.Stop()
 	}
 	d.passed = false
+	if t.IsZero() {
+		return
+	}
 	d.timer = time.AfterFunc(time.Until(t), func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()

@@ -42,7 +42,7 @@ type getLink struct {
 	in     *shuffle.Frames
 }
 
-func (l *getLink) Send(kind shuffle.Kind, payload []byte) error {
+func (l *getLink) Send(kind shuffle.Kind, payload []byte, _ uint32) error {
 	if kind != shuffle.Hello {
 		return nil
 	}
@@ -53,16 +53,18 @@ func (l *getLink) Send(kind shuffle.Kind, payload []byte) error {
 	l.stream, err = l.client.DoGet(l.ctx, &arrow.Ticket{Ticket: append(ticket, l.c.token...)}, grpc.WaitForReady(true))
 	if err != nil {
 		l.c.heard(err)
+		return err
 	}
-	return err
+	l.c.linked()
+	return nil
 }
 
-func (l *getLink) Receive() (shuffle.Kind, []byte, error) {
+func (l *getLink) Receive() (shuffle.Kind, []byte, uint32, error) {
 	m, err := l.stream.Recv()
 	if err != nil {
 		err = meaning(err)
 		l.c.heard(err)
-		return 0, nil, err
+		return 0, nil, 0, err
 	}
 	l.c.heard(nil)
 	stamp, header, err := splitStamp(m.AppMetadata)
@@ -70,10 +72,10 @@ func (l *getLink) Receive() (shuffle.Kind, []byte, error) {
 		err = stale(stamp, l.c.stamp)
 	}
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, 0, err
 	}
-	kind, err := l.in.Verify(header, m.DataBody)
-	return kind, m.DataBody, err
+	kind, sum, err := l.in.Verify(header, m.DataBody)
+	return kind, m.DataBody, sum, err
 }
 
 // A kept is what others may fetch.
@@ -95,7 +97,7 @@ func (s *service) DoGet(t *arrow.Ticket, stream arrow.FlightService_DoGetServer)
 		return status.Error(codes.NotFound, "nothing is kept under this ticket")
 	}
 	if err := errors.Join(stale(stamp, k.encoded), s.n.current(k.stamp)); err != nil {
-		return status.Error(codes.FailedPrecondition, err.Error())
+		return refusal(err)
 	}
 	l := &getServer{n: s.n, k: k, stream: stream, out: shuffle.WriterFrames(), pieces: binary.LittleEndian.Uint64(rest)}
 	l.ctx, l.cancel = context.WithCancel(stream.Context())
@@ -110,7 +112,7 @@ func (s *service) DoGet(t *arrow.Ticket, stream arrow.FlightService_DoGetServer)
 		err = w.Close()
 	}
 	if errors.Is(err, shuffle.ErrStale) {
-		return status.Error(codes.FailedPrecondition, err.Error())
+		return refusal(err)
 	}
 	return nil // END or ABORT says it
 }
@@ -152,7 +154,7 @@ type getServer struct {
 	pieces  uint64 // that the reader has
 }
 
-func (l *getServer) Send(kind shuffle.Kind, payload []byte) error {
+func (l *getServer) Send(kind shuffle.Kind, payload []byte, sum uint32) error {
 	if err := l.n.current(l.k.stamp); err != nil {
 		return err
 	}
@@ -161,7 +163,7 @@ func (l *getServer) Send(kind shuffle.Kind, payload []byte) error {
 		return nil
 	}
 	l.meta = append(append(l.meta[:0], l.k.encoded...), make([]byte, shuffle.FrameHeader)...)
-	l.out.Seal(l.meta[len(l.k.encoded):], kind, payload)
+	l.out.Seal(l.meta[len(l.k.encoded):], kind, payload, sum)
 	l.data.AppMetadata, l.data.DataBody = l.meta, payload
 	l.begin()
 	defer l.end()
@@ -169,16 +171,16 @@ func (l *getServer) Send(kind shuffle.Kind, payload []byte) error {
 }
 
 // Receive says hello for the reader, and that it is there for as long as the call is.
-func (l *getServer) Receive() (shuffle.Kind, []byte, error) {
+func (l *getServer) Receive() (shuffle.Kind, []byte, uint32, error) {
 	if !l.greeted {
 		l.greeted = true
 		hello := binary.LittleEndian.AppendUint64(nil, l.pieces)
-		return shuffle.Hello, binary.LittleEndian.AppendUint64(hello, math.MaxUint64), nil
+		return shuffle.Hello, binary.LittleEndian.AppendUint64(hello, math.MaxUint64), 0, nil
 	}
 	select {
 	case <-time.After(l.n.o.Silence / 3):
-		return shuffle.Beat, nil, nil
+		return shuffle.Beat, nil, 0, nil
 	case <-l.ctx.Done():
-		return 0, nil, os.ErrClosed
+		return 0, nil, 0, os.ErrClosed
 	}
 }

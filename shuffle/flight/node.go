@@ -36,7 +36,6 @@ type Options struct {
 // A Node is what one agent has of netpipes to other nodes. Its methods may be called concurrently.
 type Node struct {
 	o       Options
-	address string
 	server  *grpc.Server
 	ctx     context.Context // of all that the node does
 	cancel  context.CancelFunc
@@ -84,7 +83,7 @@ func Listen(l net.Listener, o Options) (*Node, error) {
 		conns: map[string]*grpc.ClientConn{}, epochs: map[string]uint64{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.server = grpc.NewServer(grpc.Creds(credentials.NewTLS(o.TLS)),
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams), grpc.WaitForHandlers(true),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams), grpc.WaitForHandlers(true), grpc.ConnectionTimeout(o.Silence),
 		// A stream has room for all that a writer may send: only a broken connection makes it wait there.
 		grpc.InitialWindowSize(int32(o.Window+maxMessage)), grpc.InitialConnWindowSize(connWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: o.Silence, Timeout: o.Silence}),
@@ -103,7 +102,10 @@ func (n *Node) Close() error {
 	n.mu.Unlock()
 	n.cancel()
 	n.server.Stop()
-	errs := []error{<-n.serving}
+	var errs []error
+	if err := <-n.serving; err != grpc.ErrServerStopped { // which it says if it had not begun
+		errs = append(errs, err)
+	}
 	for _, c := range conns {
 		errs = append(errs, c.Close())
 	}

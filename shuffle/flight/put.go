@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	arrow "github.com/apache/arrow/go/v17/arrow/flight/gen/flight"
@@ -41,6 +42,7 @@ func (c *caller) put(ctx context.Context) (shuffle.Link, error) {
 			err = context.DeadlineExceeded
 		}
 		if err == nil {
+			c.linked()
 			return l, nil
 		}
 		l.cancel()
@@ -59,26 +61,26 @@ type putLink struct {
 	meta    []byte
 }
 
-func (l *putLink) Send(kind shuffle.Kind, payload []byte) error {
+func (l *putLink) Send(kind shuffle.Kind, payload []byte, sum uint32) error {
 	l.meta = append(append(l.meta[:0], l.c.stamp...), make([]byte, shuffle.FrameHeader)...)
-	l.out.Seal(l.meta[len(l.c.stamp):], kind, payload)
+	l.out.Seal(l.meta[len(l.c.stamp):], kind, payload, sum)
 	l.data.AppMetadata, l.data.DataBody = l.meta, payload
 	l.begin()
 	defer l.end()
 	return l.stream.Send(&l.data)
 }
 
-func (l *putLink) Receive() (shuffle.Kind, []byte, error) {
+func (l *putLink) Receive() (shuffle.Kind, []byte, uint32, error) {
 	m, err := l.stream.Recv()
 	if err != nil {
 		err = meaning(err)
 		l.c.heard(err)
-		return 0, nil, err
+		return 0, nil, 0, err
 	}
 	l.c.heard(nil)
 	n := min(len(m.AppMetadata), shuffle.FrameHeader)
-	kind, err := l.in.Verify(m.AppMetadata[:n], m.AppMetadata[n:])
-	return kind, m.AppMetadata[n:], err
+	kind, sum, err := l.in.Verify(m.AppMetadata[:n], m.AppMetadata[n:])
+	return kind, m.AppMetadata[n:], sum, err
 }
 
 // A sink is where a writer's links come to.
@@ -156,6 +158,11 @@ func (k *sink) outdate(err error) {
 	if now != nil {
 		now.Close()
 	}
+	select {
+	case l := <-k.inbox:
+		l.Close()
+	default:
+	}
 }
 
 func (k *sink) outdated() error {
@@ -168,6 +175,7 @@ func (k *sink) over() {
 	k.n.mu.Lock()
 	delete(k.n.sinks, k.token)
 	k.n.mu.Unlock()
+	k.outdate(fmt.Errorf("the reader has gone: %w", syscall.EPIPE))
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.life.end(k.n)
@@ -199,56 +207,56 @@ func (s *service) DoPut(stream arrow.FlightService_DoPutServer) error {
 	k := s.n.sinks[string(m.FlightDescriptor.GetCmd())]
 	s.n.mu.Unlock()
 	if k == nil {
-		return status.Error(codes.NotFound, "no such reader")
+		return refusal(syscall.EPIPE)
 	}
-	if err := stale(stamp, k.encoded); err != nil {
-		return status.Error(codes.FailedPrecondition, err.Error())
-	}
-	if err := s.n.current(k.stamp); err != nil {
-		return status.Error(codes.FailedPrecondition, err.Error())
+	if err := errors.Join(stale(stamp, k.encoded), s.n.current(k.stamp)); err != nil {
+		return refusal(err)
 	}
 	l := &putServer{k: k, stream: stream, in: shuffle.WriterFrames(), out: shuffle.ReaderFrames()}
 	l.done, l.cancel = context.WithCancel(stream.Context())
 	defer l.Close()
 	if err := k.attach(l); err != nil {
-		return status.Error(codes.FailedPrecondition, err.Error())
+		return refusal(err)
 	}
 	<-l.done.Done()
 	l.sending.Lock() // nothing is sent any more
 	defer l.sending.Unlock()
-	if err := errors.Join(l.stale, k.outdated()); err != nil {
-		return status.Error(codes.FailedPrecondition, err.Error())
+	if l.stale != nil {
+		return refusal(l.stale)
+	}
+	if err := k.outdated(); err != nil {
+		return refusal(err)
 	}
 	return nil
 }
 
-func (l *putServer) Send(kind shuffle.Kind, payload []byte) error {
+func (l *putServer) Send(kind shuffle.Kind, payload []byte, sum uint32) error {
 	l.sending.Lock()
 	defer l.sending.Unlock()
 	if l.done.Err() != nil {
 		return os.ErrClosed
 	}
 	l.res.AppMetadata = append(append(l.res.AppMetadata[:0], make([]byte, shuffle.FrameHeader)...), payload...)
-	l.out.Seal(l.res.AppMetadata, kind, payload)
+	l.out.Seal(l.res.AppMetadata, kind, payload, sum)
 	l.begin()
 	defer l.end()
 	return l.stream.Send(&l.res)
 }
 
-func (l *putServer) Receive() (shuffle.Kind, []byte, error) {
+func (l *putServer) Receive() (shuffle.Kind, []byte, uint32, error) {
 	m, err := l.stream.Recv()
 	if stale := l.k.outdated(); stale != nil {
-		return 0, nil, stale
+		return 0, nil, 0, stale
 	}
 	if err != nil {
-		return 0, nil, unexpected(err)
+		return 0, nil, 0, unexpected(err)
 	}
 	header, err := l.header(m.AppMetadata)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, 0, err
 	}
-	kind, err := l.in.Verify(header, m.DataBody)
-	return kind, m.DataBody, err
+	kind, sum, err := l.in.Verify(header, m.DataBody)
+	return kind, m.DataBody, sum, err
 }
 
 // header returns what follows the stamp. A stream whose stamp changes is refused; the reader waits for the attempt that it wants.

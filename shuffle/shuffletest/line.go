@@ -35,8 +35,9 @@ func (l *Line) Connect(a, b io.ReadWriteCloser) {
 	l.busy.Go(func() { l.carry(a, b, true) })
 }
 
+// carry copies from src to dst. When src has ended, nothing more is to come and both are closed; when dst takes nothing more,
+// that is for the other direction to find, behind what is still to be read from it.
 func (l *Line) carry(dst, src io.ReadWriteCloser, back bool) {
-	defer l.drop(dst, src)
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := src.Read(buf)
@@ -48,6 +49,7 @@ func (l *Line) carry(dst, src io.ReadWriteCloser, back bool) {
 			}
 		}
 		if err != nil {
+			l.drop(dst, src)
 			return
 		}
 	}

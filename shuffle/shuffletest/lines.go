@@ -54,7 +54,7 @@ func (p *pipe) harmed(harm func(chunk []byte, at int, rnd *rand.Rand) [][]byte) 
 			at = rnd.IntN(40)
 		}
 		l := &Line{}
-		p.w, p.r = p.tr.Wire(p.T, l, Timing{Silence: time.Second, Patience: time.Second})
+		p.w, p.r = p.tr.Wire(p.T, l, hurried)
 		l.Spoil(once(at, back, func(chunk []byte, at int) [][]byte { return harm(chunk, at, rnd) }))
 		opened := p.async(func() error { return p.w.Open(p.Context()) })
 		p.is(p.r.Open(p.Context()), nil)
