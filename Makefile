@@ -41,7 +41,8 @@ bench-main: deps ## Measure what bench/RESULTS.md reports: 200,000 mails, 500 MB
 	SIZE=full $(GO) test -run '^$$' -bench . -benchtime 3x -timeout 4h ./bench
 
 .PHONY: bench-shuffle
-bench-shuffle: deps ## Measure sorting, grouping and counting beside what people do by hand; SIZE=mid or full is more than a quick look.
+bench-shuffle: deps ## Measure netpipes, sorting, grouping and counting beside what people do by hand; SIZE=mid or full is more than a quick look.
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Netpipe -benchtime 2s -count 3 ./shuffle ./shuffle/flight
 	$(GO) test -run '^$$' -bench '^Benchmark(Sorter|Merge|Section)$$' -benchtime 300ms ./shuffle
 	$(GO) test -run '^$$' -bench '^Benchmark(Sort|GroupBy|WordCount)$$' -benchtime 1x -timeout 8h ./bench
 
@@ -72,10 +73,6 @@ fuzz: ## Run each fuzzer for FUZZTIME (15m).
 .PHONY: soak-simulation
 soak-simulation: ## Simulate a million jobs, each on a schedule of faults of its own.
 	$(GO) test -count=1 -v -run '^TestSimulation$$' -timeout 60m ./internal/coordinator -sim.count 1000000
-
-.PHONY: bench-shuffle
-bench-shuffle: deps ## Measure netpipes, beside bare sockets and bare Arrow Flight.
-	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Netpipe -benchtime 2s -count 3 ./shuffle ./shuffle/flight
 
 .PHONY: soak-sandbox
 soak-sandbox: deps ## Restore a guest a million times, open 10,000 damaged modules, as root and as an ordinary user.
