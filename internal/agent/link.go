@@ -185,7 +185,7 @@ func (l *link) watch(wall time.Duration) {
 				seen, since = n, now
 			}
 			if now.Sub(since) > wall+grace {
-				l.kill(fmt.Sprintf("guest wall limit: %v", wall))
+				l.kill(fmt.Sprintf("guest wall clock limit: %v", wall))
 			}
 		}
 	}
