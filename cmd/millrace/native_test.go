@@ -31,6 +31,9 @@ func TestNativeAttacks(t *testing.T) {
 		if a.Limits.Memory > 0 {
 			a.Limits.Memory = 200 << 20 // of the guest: it decides how large the jail is
 		}
+		if a.Limits.Wall > 0 {
+			a.Limits.Wall = 2 * time.Second // the next object has it as well, on a machine that does other things
+		}
 		if !slices.Contains(order, a.Limits) {
 			order = append(order, a.Limits)
 		}
@@ -97,7 +100,6 @@ func attackJob(t *testing.T, outside *sandboxtest.Outside, program string, l san
 		t.Errorf("%d objects failed, want %d: %v", len(reasons), len(want), reasons)
 	}
 	for name, says := range want {
-		says, _, _ = strings.Cut(says, "clock ") // the runner names the clock, an agent that has to kill it does not
 		says, _, _ = strings.Cut(says, ":")
 		if !strings.Contains(reasons[name], says) {
 			t.Errorf("%s: %q, want %q", name, reasons[name], says)
