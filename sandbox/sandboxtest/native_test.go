@@ -21,7 +21,7 @@ func TestNativeAttacks(t *testing.T) {
 	t.Setenv("AGENT_CANARY", canaryText)
 	o := NewOutside(t)
 	j := open(t, Native, &sandbox.Config{Memory: 512 << 20, Pids: 64})
-	for _, a := range nativeAttacks {
+	for _, a := range NativeAttacks() {
 		t.Run(a.Name, func(t *testing.T) {
 			run := &sandbox.Run{Args: o.words(strings.Fields(a.Args)), Limits: a.Limits}
 			if run.Wall == 0 {

@@ -14,7 +14,7 @@ import (
 // BenchmarkStop lets guests that do not end run into a limit of 50 ms, one operation each, in a jail, and reports how much later they were gone.
 func BenchmarkStop(b *testing.B) {
 	modules := map[string][]byte{}
-	for _, a := range wasmAttacks {
+	for _, a := range WasmAttacks() {
 		modules[a.Name] = a.Code
 	}
 	for _, tt := range []struct {

@@ -35,7 +35,7 @@ func TestWasmAttacks(t *testing.T) {
 	}
 	o := NewOutside(t)
 	healthy := canaries()
-	for _, a := range wasmAttacks {
+	for _, a := range WasmAttacks() {
 		t.Run(a.Name, func(t *testing.T) {
 			j, err := Open(t, Wasm, healthy, nil)
 			if err != nil {
