@@ -296,6 +296,9 @@ func randomCode(c code, rng *rand.Rand, n int) code {
 // TestMailsLikeFresh runs real programs over mails, restored and fresh.
 func TestMailsLikeFresh(t *testing.T) {
 	bodies := mails(150)
+	if testing.Short() {
+		bodies = bodies[:15]
+	}
 	for _, name := range []string{"empty", "regexp", "c"} {
 		t.Run(name, func(t *testing.T) {
 			run := mapMail
