@@ -51,7 +51,7 @@ func (c *Claim) check(ctx context.Context) error {
 		}
 		there = there || obj.Key == c.out.work(c.name)
 	}
-	others, err := c.out.claims(ctx, c.name)
+	others, graves, err := c.out.claims(ctx, c.name)
 	if err != nil {
 		return err
 	}
@@ -59,6 +59,9 @@ func (c *Claim) check(ctx context.Context) error {
 		if slices.Contains(doc.Took, c.name) {
 			return c.lose(fmt.Errorf("%w: taken over by job %s (%v)", ErrLost, doc.Job, doc.Owner))
 		}
+	}
+	if slices.Contains(graves, c.name) {
+		return c.lose(fmt.Errorf("%w: taken over after a long silence", ErrLost))
 	}
 	if !there {
 		return c.lose(fmt.Errorf("%w: somebody removed it", ErrLost))

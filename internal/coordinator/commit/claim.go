@@ -21,6 +21,7 @@ type Claim struct {
 	old      *job.Manifest
 	finished *job.Manifest
 	decision *Decision // once it is written
+	taken    []string  // claims that were dead by their silence alone, and whose jobs' uploads may be there
 
 	writing chan struct{} // holds one token while doc is changed and written, so that writes do not overtake each other
 	doc     claimDoc
@@ -126,7 +127,7 @@ func (c *Claim) contend(ctx context.Context) error {
 	beating, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go c.beat(beating)
 	c.out.step("claim: look for others")
-	others, err := c.out.claims(ctx, c.name)
+	others, graves, err := c.out.claims(ctx, c.name)
 	if err != nil {
 		return err
 	}
@@ -156,6 +157,16 @@ func (c *Claim) contend(ctx context.Context) error {
 	if err := c.put(ctx, func(d *claimDoc) { d.Held, d.Took = true, dead }); err != nil {
 		return err
 	}
+	for _, name := range silent {
+		if slices.Contains(graves, name) {
+			continue // a beat that was on its way wrote the claim once more
+		}
+		c.out.step("claim: bury a silent one")
+		if err := c.out.bury(ctx, name, false); err != nil {
+			return err
+		}
+	}
+	c.taken = append(graves, silent...)
 	for _, name := range dead {
 		c.out.step("claim: remove a dead one")
 		if err := c.out.bucket.Delete(ctx, c.out.work(name)); err != nil {
@@ -183,7 +194,7 @@ func (c *Claim) watch(ctx context.Context, claims map[string]claimDoc) ([]string
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
-		now, err := c.out.claims(ctx, c.name)
+		now, _, err := c.out.claims(ctx, c.name)
 		if err != nil {
 			return nil, err
 		}
@@ -199,14 +210,18 @@ func (c *Claim) watch(ctx context.Context, claims map[string]claimDoc) ([]string
 	return silent, nil
 }
 
-// claims returns all claims but the one named self.
-func (o *output) claims(ctx context.Context, self string) (map[string]claimDoc, error) {
-	claims := map[string]claimDoc{}
+// claims returns all claims but the one named self, and the names of those that are buried.
+func (o *output) claims(ctx context.Context, self string) (claims map[string]claimDoc, graves []string, err error) {
+	claims = map[string]claimDoc{}
 	for obj, err := range o.bucket.List(ctx, o.work(claimPrefix), "") {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		name := string(obj.Key[len(o.work("")):])
+		if buried, ok := strings.CutSuffix(name, graveSuffix); ok {
+			graves = append(graves, buried)
+			continue
+		}
 		if name == self {
 			continue
 		}
@@ -215,11 +230,11 @@ func (o *output) claims(ctx context.Context, self string) (map[string]claimDoc, 
 			continue // withdrawn meanwhile
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		claims[name] = doc
 	}
-	return claims, nil
+	return claims, graves, nil
 }
 
 // claim reads one claim. One that is not understood counts as one of an unknown host: silence makes it dead.
@@ -270,6 +285,9 @@ func (c *Claim) Uploads() *Uploads {
 func (c *Claim) open(ctx context.Context) error {
 	d, err := c.out.decision(ctx)
 	if err != nil {
+		return err
+	}
+	if err := c.close(ctx, d); err != nil {
 		return err
 	}
 	if d != nil {

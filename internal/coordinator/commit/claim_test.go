@@ -292,6 +292,128 @@ func TestRemovedClaimIsLost(t *testing.T) {
 	})
 }
 
+// A job stands still just before it writes its decision, or just after, until another host has taken its place: that one dies at each
+// of its steps in turn, or ends well. Whatever the first then finds, what it says is what happened, and a third job goes on from there.
+func TestStoppedAtDecision(t *testing.T) {
+	for _, stop := range []string{"decide: write", "decide: written"} {
+		decided, lost := 0, 0
+		for at, ended := 0, 0; ended < 2; at++ {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				first := w.options(1)
+				first.Owner.Host = "host-1"
+				stopped, goOn := make(chan struct{}), make(chan struct{})
+				first.Step = func(name string) {
+					if name == stop {
+						close(stopped)
+						<-goOn
+					}
+				}
+				// Its beats stand still as well.
+				m1 := &mortal{Bucket: w.bucket, wait: func() {
+					select {
+					case <-stopped:
+						<-goOn
+					default:
+					}
+				}}
+				result := make(chan error, 1)
+				go func() { result <- runJob(t.Context(), m1, "job1", first) }()
+				<-stopped
+				claim, _, _ := strings.Cut(w.hidden(t)[strings.Index(w.hidden(t), "out/_millrace/"+claimPrefix):], "\n")
+				body := w.body(t, store.Key(claim))
+
+				second := w.options(2)
+				second.Owner.Host, second.Overwrite = "host-2", true
+				m2 := &mortal{Bucket: w.bucket}
+				n := 0
+				second.Step = func(string) {
+					m2.mu.Lock()
+					defer m2.mu.Unlock()
+					m2.dead = m2.dead || n == at/2
+					n++
+				}
+				err2 := runJob(t.Context(), m2, "job2", second)
+				if !m2.dead {
+					ended++
+					if err2 != nil {
+						t.Fatalf("%s: second job: %v", stop, err2)
+					}
+				}
+				between := w.visible(t)
+				if at%2 == 1 { // a beat was on its way
+					key := store.Key(claim)
+					if _, err := w.bucket.Put(t.Context(), key, []byte(body)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				close(goOn)
+				err1 := <-result
+				switch {
+				case err1 == nil:
+					decided++
+					if now := w.visible(t); now != outputOf("job1") {
+						t.Errorf("%s, %d: first job says that it is done; visible is\n%s", stop, at, now)
+					}
+				case !errors.Is(err1, ErrLost):
+					t.Errorf("%s, %d: first job: %v", stop, at, err1)
+				default:
+					lost++
+					if now := w.visible(t); now != between {
+						t.Errorf("%s, %d: first job says that it lost; visible was\n%s\nand is\n%s", stop, at, between, now)
+					}
+				}
+
+				third := w.options(3)
+				third.Owner.Host, third.Overwrite = "host-3", true
+				if err := runJob(t.Context(), w.bucket, "job3", third); err != nil {
+					t.Fatalf("%s, %d: third job: %v", stop, at, err)
+				}
+				if now := w.visible(t); now != outputOf("job3") {
+					t.Errorf("%s, %d: got\n%s", stop, at, now)
+				}
+				for left := range strings.Lines(w.hidden(t)) {
+					if !strings.HasSuffix(strings.TrimSpace(left), graveSuffix) {
+						t.Errorf("%s, %d: left behind: %s", stop, at, left)
+					}
+				}
+				if n := w.bucket.Pending(); n > m1.unrecorded()+m2.unrecorded() {
+					t.Errorf("%s, %d: %d uploads are left", stop, at, n)
+				}
+			})
+		}
+		t.Logf("%s: first job done %d times, lost %d times", stop, decided, lost)
+		if decided == 0 || lost == 0 {
+			t.Errorf("%s: first job done %d times, lost %d times", stop, decided, lost)
+		}
+	}
+}
+
+// A grave is kept for as long as its process may stand still, and no longer.
+func TestGraveIsFilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		m := &mortal{Bucket: w.bucket}
+		if _, err := take(t, m, "a", "host-a", w); err != nil {
+			t.Fatal(err)
+		}
+		m.die()
+		for _, want := range []int{1, 1, 0} {
+			b, err := take(t, w.bucket, "b", "host-b", w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Release(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Count(w.hidden(t), graveSuffix); got != want {
+				t.Errorf("%d graves, want %d: %s", got, want, w.hidden(t))
+			}
+			time.Sleep(graveTime * 2 / 3)
+		}
+	})
+}
+
 func TestCancelWhileWatching(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -307,7 +429,7 @@ func TestCancelWhileWatching(t *testing.T) {
 			t.Errorf("got %s, want %s", got, want)
 		}
 		// Silence makes dead also what nobody understands.
-		if _, err := Clean(t.Context(), w.bucket, "out/", w.options(1)); err != nil || w.hidden(t) != "" {
+		if _, err := Clean(t.Context(), w.bucket, "out/", w.options(1)); err != nil || w.hidden(t) != "out/_millrace/claim-x.json"+graveSuffix {
 			t.Errorf("got %v, left behind: %s", err, w.hidden(t))
 		}
 	})

@@ -11,6 +11,7 @@
 //	_failed/part-00000.jsonl …          objects that it could not map
 //	_manifest.json                      a job.Manifest, written last
 //	_millrace/claim-JOB-NONCE.json      who works here; see below
+//	_millrace/claim-….json.grave        whose claim was taken over for its silence
 //	_millrace/uploads/ATTEMPT-HASH.json a pending upload, written down before its first byte
 //	_millrace/plan/…                    the plan
 //	_millrace/pieces/JOB/part-r-00000 … what is put together to one part
@@ -37,6 +38,12 @@
 // but no process of that id and start. Of other hosts nothing is known but the claim's beat, which its job raises
 // every [Beat]. A claim whose beat does not move for [Watch], by the watcher's own clock, is dead. Its job, if it
 // lives after all, stops at [Lease] after its last beat, and finds before its decision that it was taken over.
+//
+// It may also stand still after it found that it was not, and write its decision when all that it names is swept. So who takes over a silent
+// claim buries it first, beside the work directory's other objects: a grave is dug, then the decision is looked for, and only if it is not
+// there the grave is closed and the work of that claim swept. A decision whose claim lies in a closed grave is void. Who writes a decision
+// looks for a grave of its own afterwards, and goes on only if there is none: then the decision was there before the grave was, and whoever dug
+// it finds it. Graves stay for as long as somebody may stand still.
 package commit
 
 import (
@@ -91,6 +98,7 @@ const (
 	manifestName = "_manifest.json"
 	workDir      = "_millrace/"
 	claimPrefix  = "claim-"
+	graveSuffix  = ".grave"
 	uploadsDir   = "uploads/"
 	piecesDir    = "pieces/"
 	decisionName = "commit.json"

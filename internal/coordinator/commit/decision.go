@@ -15,6 +15,7 @@ import (
 type Decision struct {
 	Version int    `json:"version"` // 1
 	Job     string `json:"job"`
+	Claim   string `json:"claim"` // that its job held
 
 	Parts    []Part       `json:"parts"`            // in the order of their keys' numbers
 	Failed   []Part       `json:"failed,omitempty"` // lists of failed objects
@@ -44,7 +45,7 @@ func (c *Claim) decide(ctx context.Context, d *Decision) error {
 		return errors.New("decided already")
 	}
 	full := *d
-	full.Version, full.Job = 1, c.doc.Job
+	full.Version, full.Job, full.Claim = 1, c.doc.Job, c.name
 	full.Manifest.Version, full.Manifest.Job = 1, c.doc.Job
 	full.Manifest.Parts, full.Manifest.Failed = nil, nil
 	if full.Manifest.Created.IsZero() {
@@ -73,7 +74,7 @@ func (c *Claim) decide(ctx context.Context, d *Decision) error {
 	}
 	c.out.step("decide: written")
 	// Only a job that stood still between check and write, for longer than Watch, finds here that its place was taken.
-	// It leaves what follows to who took it.
+	// It leaves what follows to who took it: that one goes forward from the decision if it found it, and made it void if not.
 	if err := c.check(ctx); errors.Is(err, ErrLost) {
 		return err
 	}
@@ -94,7 +95,7 @@ func (d *Decision) keys() map[store.Key]bool {
 
 // verify refuses a decision that would touch what is not the job's, or publish one key twice.
 func (o *output) verify(d *Decision) error {
-	if d.Version != 1 || d.Job == "" || d.Manifest.Job != d.Job {
+	if d.Version != 1 || d.Job == "" || d.Manifest.Job != d.Job || !strings.HasPrefix(d.Claim, claimPrefix) {
 		return fmt.Errorf("decision of version %d by job %q is not understood", d.Version, d.Job)
 	}
 	keys := d.keys()
@@ -122,7 +123,7 @@ func (o *output) verifyKey(key store.Key) error {
 	return nil
 }
 
-// decision returns the decision that lies here, nil if there is none.
+// decision returns the decision that lies here, nil if there is none. A void one is removed: its uploads were swept before it was written.
 func (o *output) decision(ctx context.Context) (*Decision, error) {
 	d := new(Decision)
 	err := o.read(ctx, o.work(decisionName), maxDocument, d)
@@ -134,6 +135,14 @@ func (o *output) decision(ctx context.Context) (*Decision, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	switch g, err := o.grave(ctx, d.Claim); {
+	case errors.Is(err, store.ErrNotExist):
+	case err != nil:
+		return nil, err
+	case g.Closed:
+		o.step("decision: remove a void one")
+		return nil, o.bucket.Delete(ctx, o.work(decisionName))
 	}
 	return d, nil
 }

@@ -110,8 +110,8 @@ func TestDiscardOfALoser(t *testing.T) {
 
 // Whatever lies in a work directory, nothing outside of the output is touched and no upload that is not of it discarded.
 func FuzzWorkDir(f *testing.F) {
-	f.Add("commit.json", `{"version":1,"job":"a","manifest":{"job":"a"},"parts":[{"pending":{"key":"out/part-00000","id":"p1"}}],"delete":["out/old"]}`)
-	f.Add("commit.json", `{"version":1,"job":"a","manifest":{"job":"a"},"delete":["other/x"]}`)
+	f.Add("commit.json", `{"version":1,"job":"a","claim":"claim-a-00000000.json","manifest":{"job":"a"},"parts":[{"pending":{"key":"out/part-00000","id":"p1"}}],"delete":["out/old"]}`)
+	f.Add("commit.json", `{"version":1,"job":"a","claim":"claim-a-00000000.json","manifest":{"job":"a"},"delete":["other/x"]}`)
 	f.Add("uploads/x.json", `{"handle":{"key":"other/y","id":"p1"}}`)
 	f.Add("claim-x.json", `{"job":"a","host":"here","pid":66}`)
 	f.Fuzz(func(t *testing.T, name, body string) {

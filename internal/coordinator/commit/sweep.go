@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -45,6 +46,14 @@ func (o *output) remove(ctx context.Context, key store.Key, self string, publish
 	switch {
 	case name == self || name == decisionName:
 		return nil
+	case strings.HasPrefix(name, claimPrefix) && strings.HasSuffix(name, graveSuffix):
+		g, err := o.grave(ctx, strings.TrimSuffix(name, graveSuffix))
+		switch {
+		case errors.Is(err, store.ErrNotExist):
+			return nil
+		case err != nil || time.Since(g.Dug) < graveTime:
+			return err
+		}
 	case strings.HasPrefix(name, claimPrefix):
 		doc, err := o.claim(ctx, name)
 		if errors.Is(err, store.ErrNotExist) {
@@ -100,6 +109,9 @@ func Clean(ctx context.Context, b store.Bucket, prefix store.Key, opts *Options)
 	}
 	d, err := o.decision(ctx)
 	var m *job.Manifest
+	if err == nil {
+		err = c.close(ctx, d)
+	}
 	switch {
 	case err == nil && d != nil:
 		m, err = o.finish(ctx, d, c.name)
