@@ -30,31 +30,31 @@ var mutations = []mutation{
 		"a coordinator answers for its successor", "machine.go",
 		"return s.Job == m.conf.Job && s.Epoch > m.conf.Epoch", "return false",
 	}, {
-		"a later commit replaces the first", "machine.go",
+		"a later commit replaces the first", "report.go",
 		`	case t.state == committed:
 		return nil, fmt.Sprintf("beaten by %s", t.attempt())
 	case t.state != leased || t.attempt() != a || t.node != node:`,
 		"	case t.state == waiting:",
 	}, {
-		"a commit said twice is refused", "machine.go",
+		"a commit said twice is refused", "report.go",
 		"if t != nil && t.state == committed && t.attempt() == c.Attempt {", "if false {",
 	}, {
-		"the maps of a lost node are not run again", "machine.go",
+		"the maps of a lost node are not run again", "loss.go",
 		"case t.state == committed && (t.id.IsReduce() || m.conf.Reducers == 0):", "case t.state == committed:",
 	}, {
-		"a lost map stays in the counters", "machine.go",
+		"a lost map stays in the counters", "loss.go",
 		"m.count(&t.result.Counters, -1)", "",
 	}, {
-		"a lost map may come out different", "machine.go",
+		"a lost map may come out different", "report.go",
 		"t.shown.Vector != c.Result.Vector", "false",
 	}, {
-		"a reducer begins while a map is lost", "machine.go",
+		"a reducer begins while a map is lost", "lease.go",
 		"if !ok && m.mapsDone == len(m.maps) {", "if !ok {",
 	}, {
 		"a want that was withdrawn is granted", "machine.go",
 		"m.asked = append(m.asked[:i], m.asked[i+1:]...)", "_ = i",
 	}, {
-		"a lease that was never heard of stays", "machine.go",
+		"a lease that was never heard of stays", "lease.go",
 		"t != nil && t.state == leased && t.node == s.node && t.slot == s.n", "false && t != nil",
 	}, {
 		"a split is planned twice", "machine.go",
