@@ -1,5 +1,7 @@
 package coordinator
 
+import "slices"
+
 // lost puts back what a node was doing and, while reducers may still ask for it, what it had done.
 func (m *Machine) lost(e Lost) (effects []Effect) {
 	if m.over {
@@ -14,7 +16,12 @@ func (m *Machine) lost(e Lost) (effects []Effect) {
 		kept = append(kept, a)
 	}
 	m.asked = kept
-	for _, t := range append(append([]*task(nil), m.maps...), m.reds...) {
+	for s := range m.slots {
+		if s.node == e.Node {
+			delete(m.slots, s)
+		}
+	}
+	for _, t := range slices.Concat(m.maps, m.reds) {
 		switch {
 		case t.node != e.Node || t.state == waiting:
 			continue
@@ -24,9 +31,7 @@ func (m *Machine) lost(e Lost) (effects []Effect) {
 			effects = append(effects, m.lose(t)...)
 			continue
 		}
-		m.retries++
-		t.state, t.node, t.running = waiting, "", Running{}
-		m.again(t)
+		effects = append(effects, m.again(t)...)
 	}
 	return append(effects, m.grant(e.Now)...)
 }
@@ -36,9 +41,8 @@ func (m *Machine) lose(t *task) []Effect {
 	m.mapsDone--
 	m.count(&t.result.Counters, -1)
 	m.shuffle -= t.result.Shuffle
-	m.retries++
 	handles := t.result.handles()
-	t.state, t.node, t.result, t.running = waiting, "", Result{}, Running{}
-	m.again(t)
-	return []Effect{Append{Record{Lost: t.id}}, Discard{handles}}
+	t.result = Result{}
+	effects := m.again(t)
+	return append(effects, Append{Record{Lost: t.id}}, Discard{handles})
 }

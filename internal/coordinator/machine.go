@@ -26,10 +26,12 @@ type Machine struct {
 	maps   []*task
 	reds   []*task
 	queue  *placement.Queue  // map tasks that wait
-	later  *placement.Queue  // reduce tasks that wait, until every map is committed
+	later  *placement.Queue  // reduce tasks that wait, until no map does
+	runs   []Run             // of committed maps, oldest first; also those that were lost since
 	asked  []Asked           // wants without an answer, oldest first
 	nodes  map[string]uint64 // incarnation of each
-	slots  map[slot]*task    // the last that each was given
+	slots  map[slot]*seat
+	leases int // granted
 	sealed bool
 	digest string
 	cuts   [][]byte // borders of partitions; nil: keys are hashed
@@ -51,7 +53,7 @@ func New(conf Config) *Machine {
 		queue: placement.New(conf.Patience),
 		later: placement.New(conf.Patience),
 		nodes: make(map[string]uint64),
-		slots: make(map[slot]*task),
+		slots: make(map[slot]*seat),
 		total: job.Counters{User: make(map[string]int64)},
 	}
 }
@@ -65,6 +67,11 @@ func (m *Machine) At(now time.Time) {
 
 // Step takes an event and returns what is to be done about it.
 func (m *Machine) Step(e Event) []Effect {
+	effects := m.take(e)
+	return append(effects, m.recall()...)
+}
+
+func (m *Machine) take(e Event) []Effect {
 	switch e := e.(type) {
 	case Planned:
 		return m.planned(e)
@@ -79,13 +86,10 @@ func (m *Machine) Step(e Event) []Effect {
 		return append([]Effect{Append{Record{Plan: e.Digest}}}, m.advance(time.Time{})...)
 	case Asked:
 		return m.ask(e)
+	case Followed:
+		return m.follow(e)
 	case Withdrawn:
-		for i, a := range m.asked {
-			if a.Ticket == e.Ticket {
-				m.asked = append(m.asked[:i], m.asked[i+1:]...)
-				break
-			}
-		}
+		m.withdraw(e.Ticket)
 		return nil
 	case Reported:
 		return m.reported(e)
@@ -96,7 +100,7 @@ func (m *Machine) Step(e Event) []Effect {
 	case Lost:
 		return m.lost(e)
 	case Ticked:
-		return m.grant(e.Now)
+		return append(m.tellAll(), m.grant(e.Now)...)
 	case Stopped:
 		return m.fail(e.Cause)
 	}
@@ -138,20 +142,12 @@ func (m *Machine) admit(s Sender, now time.Time) (effects []Effect, why string) 
 	return effects, ""
 }
 
-// advance goes on to the reducers when all maps are committed, and to the end when everything is.
+// mapped reports whether every map task is committed.
+func (m *Machine) mapped() bool { return m.sealed && m.mapsDone == len(m.maps) }
+
+// advance goes on to the end when everything is committed.
 func (m *Machine) advance(now time.Time) []Effect {
-	if m.over || !m.sealed || m.mapsDone < len(m.maps) {
-		return m.grant(now)
-	}
-	if len(m.reds) < m.conf.Reducers {
-		for i := range m.conf.Reducers {
-			t := &task{id: job.ReduceTask(i), part: i, since: m.now}
-			m.tasks[t.id] = t
-			m.reds = append(m.reds, t)
-			m.later.Push(t.place())
-		}
-	}
-	if m.redsDone < m.conf.Reducers {
+	if m.over || !m.mapped() || m.redsDone < m.conf.Reducers {
 		return m.grant(now)
 	}
 	if !m.conf.Tolerates(m.total.Failed, m.total.Objects) {
@@ -170,11 +166,14 @@ func (m *Machine) fail(err error) []Effect {
 	return append(m.dismiss(), Fail{err})
 }
 
-// dismiss answers everybody who waits for work.
+// dismiss answers everybody who waits for work, or for runs.
 func (m *Machine) dismiss() (effects []Effect) {
 	for _, a := range m.asked {
 		effects = append(effects, Grant{a.Ticket, Lease{Over: true}})
 	}
 	m.asked = nil
+	for _, t := range m.reds {
+		effects = append(effects, m.answer(t, Arrivals{Gone: true})...)
+	}
 	return effects
 }

@@ -49,6 +49,10 @@ func (m *Machine) reported(e Reported) []Effect {
 		}
 		return append(effects, Judge{e.Ticket, Verdict{Reason: why}}, Discard{c.Result.handles()})
 	}
+	if t.id.IsReduce() && c.Result.Vector != m.merged() {
+		why = fmt.Sprintf("%s has merged other runs than those that count", c.Attempt)
+		return append(effects, Judge{e.Ticket, Verdict{Reason: why}}, Discard{c.Result.handles()})
+	}
 	if t.shown.Attempt.Try > 0 && t.shown.Vector != c.Result.Vector {
 		why = fmt.Sprintf("the program is not deterministic: %s on %s emitted other records than %s on %s, which was lost and may have been reduced",
 			c.Attempt, c.Node, t.shown.Attempt, t.shown.Node)
@@ -56,18 +60,23 @@ func (m *Machine) reported(e Reported) []Effect {
 		return append(effects, m.fail(&job.Error{Err: errors.New(why)})...)
 	}
 	t.state, t.result = committed, c.Result
+	m.seat(slot{t.node, t.slot})
 	m.count(&c.Result.Counters, 1)
 	m.shuffle += c.Result.Shuffle
 	if t.id.IsReduce() {
 		m.redsDone++
 	} else {
 		m.mapsDone++
+		m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector})
 	}
 	effects = append(effects,
 		Append{Record{Committed: &Committed{c.Attempt, c.Node, c.Result}}},
 		Judge{e.Ticket, Verdict{Accepted: true}})
 	if err := m.hopeless(); err != nil {
 		return append(effects, m.fail(err)...)
+	}
+	if m.mapped() {
+		effects = append(effects, m.tellAll()...) // what comes before goes with the next tick
 	}
 	return append(effects, m.advance(time.Time{})...)
 }
@@ -86,7 +95,7 @@ func (m *Machine) broken(e Broken) []Effect {
 		return append(effects, Judge{e.Ticket, Verdict{Reason: why}})
 	}
 	effects = append(effects, Judge{e.Ticket, Verdict{Accepted: true}})
-	m.retries++
+	m.seat(slot{t.node, t.slot})
 	again := f.Fault != FaultJob && t.blame(f)
 	if f.Fault == FaultRun {
 		if mt := m.tasks[f.Run.Task]; mt != nil && !mt.id.IsReduce() && mt.state == committed && mt.attempt() == f.Run {
@@ -95,7 +104,7 @@ func (m *Machine) broken(e Broken) []Effect {
 			again = mt.failures < maxFailures
 		}
 	}
-	t.state, t.node, t.running = waiting, "", Running{}
+	effects = append(effects, m.again(t)...)
 	if !again {
 		err := errors.New(f.Reason)
 		if f.Fault != FaultJob {
@@ -106,6 +115,5 @@ func (m *Machine) broken(e Broken) []Effect {
 	if err := m.hopeless(); err != nil {
 		return append(effects, m.fail(err)...)
 	}
-	m.again(t)
 	return append(effects, m.grant(e.Now)...)
 }
