@@ -27,7 +27,7 @@ type script struct {
 
 	mu       sync.Mutex
 	leases   []coordinator.Lease
-	arrivals []coordinator.Arrivals // for reduces, in place of all at once
+	arrivals []coordinator.Arrivals // for reduces that follow, in place of all at once; the last has the runs
 	commits  []coordinator.Commit
 	failures []coordinator.Failure
 }
@@ -64,6 +64,9 @@ func (s *script) Follow(ctx context.Context, f coordinator.Follow) (coordinator.
 	}
 	a := s.arrivals[0]
 	s.arrivals = s.arrivals[1:]
+	if a.All {
+		a.Runs = s.runs()
+	}
 	return a, nil
 }
 
