@@ -43,6 +43,7 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 // A trial is one way to sort records: how they are dealt to attempts, and with how much memory.
 type trial struct {
 	attempts, partitions, fan int
+	ahead                     int // runs that come before it is known how many do
 	sortBudget, mergeBudget   int64
 	early, late               Combine
 	file                      func() *memFile // of an attempt; nil: one that works
@@ -52,7 +53,7 @@ type trial struct {
 
 func randomTrial(rnd *rand.Rand) *trial {
 	return &trial{
-		attempts: 1 + rnd.IntN(5), partitions: 1 + rnd.IntN(4), fan: 2 + rnd.IntN(9),
+		attempts: 1 + rnd.IntN(5), partitions: 1 + rnd.IntN(4), fan: 2 + rnd.IntN(9), ahead: rnd.IntN(30),
 		sortBudget: 1 + rnd.Int64N(1<<20), mergeBudget: 1 + rnd.Int64N(4<<20),
 	}
 }
@@ -117,20 +118,35 @@ func (x *trial) merge(p int, files []*memFile, tables [][]Section) (got []record
 	if x.spill != nil {
 		spill = x.spill
 	}
-	g := NewGather(&GatherOptions{Runs: len(runs), Budget: x.mergeBudget, Combine: x.late, DigestKey: 7, Spill: spill, Fan: x.fan})
+	g := NewGather(&GatherOptions{Budget: x.mergeBudget, Combine: x.late, DigestKey: 7, Spill: spill, Fan: x.fan})
 	defer func() {
 		g.Close()
 		if open != 0 && err == nil {
 			err = fmt.Errorf("%d runs were not let go", open)
 		}
 	}()
-	for _, r := range runs {
+	ahead := min(x.ahead, len(runs))
+	for i := 0; ; i++ {
+		if i == ahead {
+			if err := g.Total(len(runs)); err != nil {
+				return nil, err
+			}
+		}
+		if open > x.fan && i >= ahead {
+			return nil, fmt.Errorf("%d runs are open, more than %d", open, x.fan)
+		}
+		if i == len(runs) {
+			break
+		}
 		open++
-		if err := g.Add(r); err != nil {
+		if err := g.Add(runs[i]); err != nil {
 			return nil, err
 		}
-		if open > x.fan {
-			return nil, fmt.Errorf("%d runs are open, more than %d", open, x.fan)
+		for more := i < ahead && i%3 == 0; more; {
+			var err error
+			if more, err = g.Ahead(); err != nil {
+				return nil, err
+			}
 		}
 	}
 	m, err := g.Merge()
@@ -295,12 +311,15 @@ func TestOneKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := NewGather(&GatherOptions{Runs: len(sections), Budget: 1 << 20, Spill: &memFile{}})
+	g := NewGather(&GatherOptions{Budget: 1 << 20, Spill: &memFile{}})
 	defer g.Close()
 	for _, sec := range sections {
 		if err := g.Add(Run{File: f, Section: sec}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := g.Total(len(sections)); err != nil {
+		t.Fatal(err)
 	}
 	m, err := g.Merge()
 	if err != nil {
@@ -369,5 +388,88 @@ func TestRadixSort(t *testing.T) {
 		if err != nil || !slices.Equal(got, recs) {
 			t.Errorf("%s: got %d records, %v, or another order", name, len(got), err)
 		}
+	}
+}
+
+// While it waits, a Gather merges what a combiner makes smaller, and nothing else: what is only sorted is not written twice.
+func TestAhead(t *testing.T) {
+	same := func(int) string { return "key" }
+	other := func(i int) string { return fmt.Sprint("key", i) }
+	for _, c := range []struct {
+		name    string
+		combine Combine
+		key     func(i int) string
+		runs    int
+		limit   int64
+		left    int // runs that are merged at last
+		written bool
+	}{
+		{"without a combiner", nil, same, 20, 0, 20, false},
+		{"too few", join, same, leastAhead - 1, 0, leastAhead - 1, false},
+		{"little room", join, same, 20, 100, 20, false},
+		{"one key", join, same, 16 + 16 + leastAhead, 0, 3, true},
+		{"one key and some", join, same, 16 + leastAhead - 1, 0, leastAhead, true},
+		{"other keys", join, other, 40, 0, 40 - 16 + 1, true}, // it tries once
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			spill := &memFile{}
+			g := NewGather(&GatherOptions{Combine: c.combine, DigestKey: 7, Spill: spill, Limit: c.limit})
+			defer g.Close()
+			var recs []record
+			s := NewSorter(&SorterOptions{DigestKey: 7})
+			defer s.Close()
+			for i := range c.runs {
+				r := record{c.key(i), fmt.Sprint(i)}
+				recs = append(recs, r)
+				run := sealBy(t, s, []record{r})
+				if err := g.Add(Run{File: bytes.NewReader(run.data), Section: run.sections[0]}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for more := true; more; {
+				var err error
+				if more, err = g.Ahead(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := g.Total(c.runs); err != nil {
+				t.Fatal(err)
+			}
+			m, err := g.Merge()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(m.runs) != c.left || (len(spill.data) > 0) != c.written {
+				t.Errorf("%d runs are left and %d bytes were written", len(m.runs), len(spill.data))
+			}
+			var got []record
+			for key, value, ok := m.Next(); ok; key, value, ok = m.Next() {
+				got = append(got, record{string(key), string(value)})
+			}
+			slices.SortFunc(recs, compareRecords)
+			if want := reference(recs, 1, c.combine); !slices.Equal(got, want) || m.Err() != nil {
+				t.Errorf("got %v, %v, want %v", got, m.Err(), want)
+			}
+		})
+	}
+}
+
+// More runs than were announced, or fewer, are an error and never a shorter result.
+func TestTotal(t *testing.T) {
+	for _, c := range []struct{ runs, total int }{{2, 1}, {1, 2}, {0, 1}, {1, 0}} {
+		g := NewGather(&GatherOptions{Spill: &memFile{}})
+		run := seal(t, []record{{"k", "v"}}, nil)
+		var err error
+		for range c.runs {
+			err = errors.Join(err, g.Add(Run{File: bytes.NewReader(run.data), Section: run.sections[0]}))
+		}
+		err = errors.Join(err, g.Total(c.total))
+		if err == nil {
+			_, err = g.Merge()
+		}
+		if !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%d runs of %d: got %v, want ErrCorrupt", c.runs, c.total, err)
+		}
+		g.Close()
 	}
 }

@@ -25,6 +25,7 @@ import (
 // A Coordinator is who gives work: the real one, at the other end of a cluster.
 type Coordinator interface {
 	Want(ctx context.Context, w coordinator.Want) (coordinator.Lease, error)
+	Follow(ctx context.Context, f coordinator.Follow) (coordinator.Arrivals, error)
 	Commit(ctx context.Context, c coordinator.Commit) (coordinator.Verdict, error)
 	Fail(ctx context.Context, f coordinator.Failure) (coordinator.Verdict, error)
 	Beat(ctx context.Context, b coordinator.Beat) error
@@ -216,6 +217,9 @@ func (a *Agent) attempt(ctx context.Context, l *link, lease *coordinator.Lease) 
 	if ctx.Err() != nil {
 		l.dead = true
 		return errors.Join(context.Cause(ctx), t.giveUp())
+	}
+	if errors.Is(err, errGone) {
+		return t.giveUp()
 	}
 	if err != nil {
 		var said attemptError

@@ -27,6 +27,7 @@ type script struct {
 
 	mu       sync.Mutex
 	leases   []coordinator.Lease
+	arrivals []coordinator.Arrivals // for reduces that follow, in place of all at once; the last has the runs
 	commits  []coordinator.Commit
 	failures []coordinator.Failure
 }
@@ -39,14 +40,34 @@ func (s *script) Want(context.Context, coordinator.Want) (coordinator.Lease, err
 	}
 	l := s.leases[0]
 	s.leases = s.leases[1:]
-	if l.Attempt.Task.IsReduce() { // of all that was mapped
-		for _, c := range s.commits {
-			if c.Result.Vector != 0 {
-				l.Runs = append(l.Runs, coordinator.Run{Attempt: c.Attempt, Vector: c.Result.Vector})
-			}
-		}
+	if l.Attempt.Task.IsReduce() && len(s.arrivals) == 0 { // of all that was mapped
+		l.Runs, l.All = s.runs(), true
 	}
 	return l, nil
+}
+
+// runs returns those of all that was mapped.
+func (s *script) runs() (runs []coordinator.Run) {
+	for _, c := range s.commits {
+		if c.Result.Vector != 0 && !c.Attempt.Task.IsReduce() {
+			runs = append(runs, coordinator.Run{Attempt: c.Attempt, Vector: c.Result.Vector})
+		}
+	}
+	return runs
+}
+
+func (s *script) Follow(ctx context.Context, f coordinator.Follow) (coordinator.Arrivals, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.arrivals) == 0 {
+		return coordinator.Arrivals{Gone: true}, nil
+	}
+	a := s.arrivals[0]
+	s.arrivals = s.arrivals[1:]
+	if a.All {
+		a.Runs = s.runs()
+	}
+	return a, nil
 }
 
 func (s *script) Commit(_ context.Context, c coordinator.Commit) (coordinator.Verdict, error) {

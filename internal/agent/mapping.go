@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"slices"
 
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/runner"
@@ -103,66 +102,5 @@ func (t *try) sealRun(d *runner.Done, r *coordinator.Result) error {
 		return t.broken("table of sections", err)
 	}
 	r.Vector, r.Shuffle = vector(t.run1.sections), d.IndexOffset
-	return nil
-}
-
-// reduce hands the runs of one partition to the runner and takes its results.
-func (t *try) reduce(ctx context.Context) (*coordinator.Result, error) {
-	var parts []part
-	runs := 0
-	for _, r := range t.lease.Runs {
-		kept, err := t.a.runs.get(r.Attempt, r.Vector)
-		if err != nil {
-			return nil, err
-		}
-		if s := kept.partition(t.lease.Partition); len(s) > 0 {
-			parts = append(parts, part{kept.file, runner.Runs{Name: r.Attempt.String(), Sections: s}})
-			runs += len(s)
-		}
-	}
-	room, err := t.spill()
-	if err != nil {
-		return nil, err
-	}
-	start := runner.Reduce{Attempt: t.lease.Attempt, Runs: runs, Spill: room}
-	if err := t.link.conn.SendJSON(runner.KindReduce, start, t.file); err != nil {
-		t.link.dead = true
-		return nil, t.link.died(err)
-	}
-	sent := make(chan error, 1)
-	go func() { sent <- t.hand(parts) }()
-	done, err := t.serve(ctx)
-	if err != nil && t.link.dead {
-		t.link.hang() // nobody takes what is still to be sent
-	}
-	serr := <-sent
-	if err != nil {
-		return nil, err
-	}
-	if serr != nil {
-		return nil, t.broken("report before the end of the runs", serr)
-	}
-	if err := t.file.Close(); err != nil { // it holds nothing any more
-		return nil, err
-	}
-	t.file = nil
-	return t.result(ctx, done)
-}
-
-// A part is what one map attempt has of a partition.
-type part struct {
-	file *os.File
-	runner.Runs
-}
-
-// hand gives the runner the runs that it is to merge.
-func (t *try) hand(parts []part) error {
-	for _, p := range parts {
-		for s := range slices.Chunk(p.Sections, runner.MaxRuns) {
-			if err := t.link.conn.SendJSON(runner.KindRuns, runner.Runs{Name: p.Name, Sections: s}, p.file); err != nil {
-				return err
-			}
-		}
-	}
 	return nil
 }

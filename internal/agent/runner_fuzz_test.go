@@ -34,6 +34,9 @@ func FuzzRunner(f *testing.F) {
 		l := newLab(t, objects, func(i int) string { return fmt.Sprint("object ", i) })
 		l.verify = verify
 		l.launch = s.launch
+		if s.pick(4) == 3 {
+			l.arrivals = []coordinator.Arrivals{{}, {All: s.pick(2) == 0, Gone: s.pick(2) == 0}}
+		}
 		before := allocated()
 		l.start(t, 0)
 		for try := range 2 {

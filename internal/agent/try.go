@@ -43,8 +43,9 @@ type try struct {
 	checkCPU           time.Duration // of that
 
 	mu     sync.Mutex
-	failed map[int]string // objects of the split, with the reason
-	unread int64          // of those: they never reached the runner
+	given  map[string]job.AttemptID // whose runs a reducer may have, by name
+	failed map[int]string           // objects of the split, with the reason
+	unread int64                    // of those: they never reached the runner
 }
 
 // An attemptError is what a runner says when an attempt cannot succeed in it, though the runner is well.
@@ -113,11 +114,9 @@ func (t *try) serve(ctx context.Context) (*runner.Done, error) {
 				return nil, t.broken("keys", err)
 			}
 		case runner.KindLost:
-			i := slices.IndexFunc(t.lease.Runs, func(r coordinator.Run) bool { return r.Attempt.String() == string(payload) })
-			if i < 0 {
+			if t.badRun = t.gave(string(payload)); t.badRun.Task == "" {
 				return nil, t.broken("lost run", nil)
 			}
-			t.badRun = t.lease.Runs[i].Attempt
 		case runner.KindAbort:
 			return nil, attemptError(payload)
 		case runner.KindDone:
@@ -144,6 +143,23 @@ func (t *try) take(ctx context.Context, p []byte, more bool) error {
 		return t.a.job.Print(t.lease.Attempt, p, more)
 	}
 	return t.text.write(ctx, p)
+}
+
+// give notes that a reducer is given the run of an attempt.
+func (t *try) give(a job.AttemptID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.given == nil {
+		t.given = make(map[string]job.AttemptID)
+	}
+	t.given[a.String()] = a
+}
+
+// gave returns the attempt of that name whose run a reducer was given, a zero one if there is none.
+func (t *try) gave(name string) job.AttemptID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.given[name]
 }
 
 // progress says how far the attempt is. It is called by others than the attempt's goroutines, before it ends.

@@ -28,7 +28,7 @@ type Options struct {
 	// Committed, if not nil, is told of each attempt that counts, in the order of the log. It must not wait for the coordinator.
 	Committed func(c *Committed)
 	Now       func() time.Time // nil means time.Now
-	Hold      time.Duration    // how long a Want is kept without an answer; 0 means a second
+	Hold      time.Duration    // how long a Want or a Follow is kept without an answer; 0 means a second
 }
 
 // A Coordinator runs a [Machine]. Its methods may be called concurrently.
@@ -108,6 +108,16 @@ func (c *Coordinator) Want(ctx context.Context, w Want) (Lease, error) {
 	return lease, err
 }
 
+// Follow asks for runs for a reduce attempt. Arrivals without any mean that it should ask again.
+func (c *Coordinator) Follow(ctx context.Context, f Follow) (Arrivals, error) {
+	answer := make(chan Arrivals, 1)
+	err := c.do(ctx, func(l *loop) { l.follow(ctx, f, answer) })
+	if err != nil {
+		return Arrivals{}, err
+	}
+	return await(ctx, c, answer) // who stops waiting has not been told: the same runs are told again
+}
+
 // Commit asks for an attempt to count.
 func (c *Coordinator) Commit(ctx context.Context, m Commit) (Verdict, error) {
 	return c.judge(ctx, func(t Ticket) Event { return Reported{t, m} })
@@ -152,10 +162,11 @@ func await[T any](ctx context.Context, c *Coordinator, answer <-chan T) (t T, er
 
 var errClosed = fmt.Errorf("coordinator: closed")
 
-// A want waits for its lease until the coordinator says that there is nothing yet.
-type want struct {
-	answer chan<- Lease
-	until  time.Time
+// A question waits for its answer until the coordinator says that there is nothing yet.
+type question[A any] struct {
+	answer  chan<- A
+	nothing A
+	until   time.Time
 }
 
 // A loop belongs to one goroutine.
@@ -163,13 +174,17 @@ type loop struct {
 	c        *Coordinator
 	m        *Machine
 	next     Ticket
-	wants    map[Ticket]*want
+	wants    map[Ticket]question[Lease]
+	follows  map[Ticket]question[Arrivals]
 	verdicts map[Ticket]chan<- Verdict
 	broken   bool // the log could not be written
 }
 
 func newLoop(c *Coordinator, m *Machine) *loop {
-	return &loop{c: c, m: m, wants: make(map[Ticket]*want), verdicts: make(map[Ticket]chan<- Verdict)}
+	return &loop{
+		c: c, m: m, wants: make(map[Ticket]question[Lease]), follows: make(map[Ticket]question[Arrivals]),
+		verdicts: make(map[Ticket]chan<- Verdict),
+	}
 }
 
 func (l *loop) run(ctx context.Context) {
@@ -195,11 +210,25 @@ func (l *loop) run(ctx context.Context) {
 func (l *loop) tick(ctx context.Context) {
 	now := l.c.opts.Now()
 	l.step(ctx, Ticked{now})
-	for t, w := range l.wants {
-		if now.After(w.until) {
+	expire(ctx, l, l.wants, now)
+	expire(ctx, l, l.follows, now)
+}
+
+// expire answers the questions that have waited long enough.
+func expire[A any](ctx context.Context, l *loop, waiting map[Ticket]question[A], now time.Time) {
+	for t, q := range waiting {
+		if now.After(q.until) {
 			l.step(ctx, Withdrawn{t})
-			l.grant(t, Lease{Idle: true})
+			answer(waiting, t, q.nothing)
 		}
+	}
+}
+
+// answer answers a question, if it still waits.
+func answer[A any](waiting map[Ticket]question[A], t Ticket, a A) {
+	if q, ok := waiting[t]; ok {
+		q.answer <- a
+		delete(waiting, t)
 	}
 }
 
@@ -208,9 +237,17 @@ func (l *loop) ask(ctx context.Context, w Want, answer chan<- Lease) Ticket {
 	now := l.c.opts.Now()
 	l.next++
 	t := l.next
-	l.wants[t] = &want{answer, now.Add(l.c.opts.Hold)}
+	l.wants[t] = question[Lease]{answer, Lease{Idle: true}, now.Add(l.c.opts.Hold)}
 	l.step(ctx, Asked{t, w, now})
 	return t
+}
+
+// follow puts a question, whose answer takes one Arrivals.
+func (l *loop) follow(ctx context.Context, f Follow, answer chan<- Arrivals) {
+	now := l.c.opts.Now()
+	l.next++
+	l.follows[l.next] = question[Arrivals]{answer, Arrivals{Next: f.Next}, now.Add(l.c.opts.Hold)}
+	l.step(ctx, Followed{l.next, f, now})
 }
 
 // judge has a report judged. Its answer takes one verdict.
@@ -237,13 +274,6 @@ func (l *loop) withdraw(ctx context.Context, t Ticket, s Sender, answer <-chan L
 	}
 }
 
-func (l *loop) grant(t Ticket, lease Lease) {
-	if w, ok := l.wants[t]; ok {
-		w.answer <- lease
-		delete(l.wants, t)
-	}
-}
-
 // step hands e to the machine and does what it wants done. After an append that failed nothing further is done: what the machine
 // believes is not in the log.
 func (l *loop) step(ctx context.Context, e Event) {
@@ -254,10 +284,12 @@ func (l *loop) step(ctx context.Context, e Event) {
 	for _, effect := range l.m.Step(e) {
 		switch f := effect.(type) {
 		case Grant:
-			l.grant(f.Ticket, f.Lease)
+			answer(l.wants, f.Ticket, f.Lease)
+		case Tell:
+			answer(l.follows, f.Ticket, f.Arrivals)
 		case Judge:
-			if answer, ok := l.verdicts[f.Ticket]; ok {
-				answer <- f.Verdict
+			if verdict, ok := l.verdicts[f.Ticket]; ok {
+				verdict <- f.Verdict
 				delete(l.verdicts, f.Ticket)
 			}
 		case Append:

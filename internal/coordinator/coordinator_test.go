@@ -175,3 +175,58 @@ func TestAppendFails(t *testing.T) {
 		}
 	}
 }
+
+// A reduce that follows is answered when there are runs, and with none after a while.
+func TestFollowIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := startCoordinator(&testLog{}, 1)
+		defer c.Close()
+		ctx := t.Context()
+		for i := range 2 {
+			if err := c.Tell(ctx, Planned{job.Split{Task: job.MapTask(i)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Tell(ctx, Sealed{"d"}); err != nil {
+			t.Fatal(err)
+		}
+		var ls [3]Lease
+		for slot := range ls {
+			var err error
+			if ls[slot], err = c.Want(ctx, Want{from("n"), slot}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := Follow{Sender: from("n"), Attempt: ls[2].Attempt}
+		began := time.Now()
+		a, err := c.Follow(ctx, f)
+		if d := time.Since(began); err != nil || len(a.Runs) > 0 || a.All || a.Gone || d < time.Second || d > 1200*time.Millisecond {
+			t.Errorf("got %+v, %v after %v", a, err, d)
+		}
+		given, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		defer cancel()
+		if _, err := c.Follow(given, f); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		go func() {
+			time.Sleep(300 * time.Millisecond)
+			for _, l := range ls[:2] {
+				_, _ = c.Commit(context.WithoutCancel(ctx), Commit{from("n"), l.Attempt, counted(1, 0)})
+			}
+		}()
+		if a, err = c.Follow(ctx, f); err != nil || len(a.Runs) == 0 {
+			t.Errorf("got %+v, %v", a, err)
+		}
+		n := len(a.Runs)
+		for !a.All {
+			f.Next = a.Next
+			if a, err = c.Follow(ctx, f); err != nil || a.Gone {
+				t.Fatalf("got %+v, %v", a, err)
+			}
+			n += len(a.Runs)
+		}
+		if n != 2 {
+			t.Errorf("told of %d runs, want 2", n)
+		}
+	})
+}

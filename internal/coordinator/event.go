@@ -27,6 +27,12 @@ type (
 		Want   Want
 		Now    time.Time
 	}
+	// Followed: a reduce attempt wants more runs; it is answered with Arrivals.
+	Followed struct {
+		Ticket Ticket
+		Follow Follow
+		Now    time.Time
+	}
 	// Withdrawn: nobody waits for the answer any more.
 	Withdrawn struct{ Ticket Ticket }
 	// Reported: an attempt succeeded; it is answered with a Verdict.
@@ -57,6 +63,7 @@ func (Planned) event()    {}
 func (Cut) event()        {}
 func (Sealed) event()     {}
 func (Asked) event()      {}
+func (Followed) event()   {}
 func (Withdrawn) event()  {}
 func (Reported) event()   {}
 func (Broken) event()     {}
@@ -75,6 +82,11 @@ type (
 		Ticket Ticket
 		Lease  Lease
 	}
+	// Tell answers a Follow.
+	Tell struct {
+		Ticket   Ticket
+		Arrivals Arrivals
+	}
 	// Judge answers a Commit or a Failure.
 	Judge struct {
 		Ticket  Ticket
@@ -91,6 +103,7 @@ type (
 )
 
 func (Grant) effect()   {}
+func (Tell) effect()    {}
 func (Judge) effect()   {}
 func (Append) effect()  {}
 func (Discard) effect() {}

@@ -3,6 +3,8 @@ package coordinator
 import (
 	"time"
 
+	"github.com/zeebo/xxh3"
+
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/store"
 )
@@ -36,10 +38,40 @@ type Lease struct {
 	Cuts       [][]byte       `json:"cuts,omitempty"`       // the first key of each partition but the first; nil: keys are hashed
 	Skip       map[int]string `json:"skip,omitempty"`       // objects of the split that are failed already, with the reason
 
-	// A reduce attempt.
-	Partition int   `json:"partition,omitempty"`
-	Runs      []Run `json:"runs,omitempty"`
+	// A reduce attempt. It is given the runs that are there; unless these are all, it is to follow the mappers.
+	Partition int `json:"partition,omitempty"`
+	Arrivals
 }
+
+// A Follow is a reduce attempt that asks for runs that it was not told of. The coordinator answers with Arrivals; it may keep the
+// question until there are some.
+type Follow struct {
+	Sender
+	Attempt job.AttemptID `json:"attempt"`
+	Next    int           `json:"next"` // of the last Arrivals
+}
+
+// Arrivals are sealed runs for a reduce attempt to merge. A map that had to be done again comes again: both runs of it have the same
+// Vector, and either will do.
+type Arrivals struct {
+	Runs []Run `json:"runs,omitempty"`
+	Next int   `json:"next,omitempty"` // what to ask for those that come after
+	All  bool  `json:"all,omitempty"`  // none will: every map task has a run among these and those before
+	Gone bool  `json:"gone,omitempty"` // the attempt is not wanted any more: it counts as neither done nor failed
+}
+
+// Merged returns the Vector of a reduce attempt: a hash of those of the runs that it merged, by map task.
+func Merged(vectors map[job.TaskID]uint64) (sum uint64) {
+	for t, v := range vectors {
+		sum += merged(t, v)
+	}
+	return sum
+}
+
+func merged(t job.TaskID, vector uint64) uint64 { return xxh3.HashStringSeed(string(t), vector) }
+
+// maxRuns bounds the runs of one answer, which has to fit into a message. Whoever asks is told the others next.
+const maxRuns = 4096
 
 // A Run names the sealed runs of one committed map attempt.
 type Run struct {
@@ -58,7 +90,7 @@ type Commit struct {
 // A Result is what a committed attempt adds to its job.
 type Result struct {
 	Counters job.Counters       `json:"counters"`
-	Vector   uint64             `json:"vector,omitempty"`  // of a map attempt with reducers
+	Vector   uint64             `json:"vector,omitempty"`  // of a map attempt with reducers, or what a reduce attempt merged
 	Shuffle  int64              `json:"shuffle,omitempty"` // bytes of its sealed runs
 	Part     *store.Pending     `json:"part,omitempty"`    // output, if it goes to a store and is not empty
 	Failed   *store.Pending     `json:"failed,omitempty"`  // list of failed objects, likewise

@@ -30,41 +30,64 @@ var mutations = []mutation{
 		"a coordinator answers for its successor", "machine.go",
 		"return s.Job == m.conf.Job && s.Epoch > m.conf.Epoch", "return false",
 	}, {
-		"a later commit replaces the first", "machine.go",
+		"a later commit replaces the first", "report.go",
 		`	case t.state == committed:
 		return nil, fmt.Sprintf("beaten by %s", t.attempt())
 	case t.state != leased || t.attempt() != a || t.node != node:`,
 		"	case t.state == waiting:",
 	}, {
-		"a commit said twice is refused", "machine.go",
+		"a commit said twice is refused", "report.go",
 		"if t != nil && t.state == committed && t.attempt() == c.Attempt {", "if false {",
 	}, {
-		"the maps of a lost node are not run again", "machine.go",
+		"the maps of a lost node are not run again", "loss.go",
 		"case t.state == committed && (t.id.IsReduce() || m.conf.Reducers == 0):", "case t.state == committed:",
 	}, {
-		"a lost map stays in the counters", "machine.go",
+		"a lost map stays in the counters", "loss.go",
 		"m.count(&t.result.Counters, -1)", "",
 	}, {
-		"a lost map may come out different", "machine.go",
+		"a lost map may come out different", "report.go",
 		"t.shown.Vector != c.Result.Vector", "false",
 	}, {
-		"a reducer begins while a map is lost", "machine.go",
-		"if !ok && m.mapsDone == len(m.maps) {", "if !ok {",
+		"a reduce begins while a map waits", "lease.go",
+		"if m.sealed && m.queue.Len() == 0 && !m.over {", "if m.sealed && !m.over {",
 	}, {
-		"a want that was withdrawn is granted", "machine.go",
-		"m.asked = append(m.asked[:i], m.asked[i+1:]...)", "_ = i",
+		"no reduce is given back", "lease.go",
+		"for n := m.queue.Len() - m.free(); n > 0; n-- {", "for n := 0; n > 0; n-- {",
 	}, {
-		"a lease that was never heard of stays", "machine.go",
-		"t != nil && t.state == leased && t.node == s.node && t.slot == s.n", "false && t != nil",
+		"a reduce is given back while a slot is free", "lease.go",
+		"for n := m.queue.Len() - m.free(); n > 0; n-- {", "for n := m.queue.Len(); n > 0; n-- {",
+	}, {
+		"what was given back has failed", "lease.go",
+		"effects = append(effects, m.again(youngest)...)", "youngest.failures++\n\t\teffects = append(effects, m.again(youngest)...)",
+	}, {
+		"a run that is lost is not replaced", "report.go",
+		"m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector})", `if t.shown.Attempt.Try == 0 {
+			m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector})
+		}`,
+	}, {
+		"all is said while a map is under way", "follow.go",
+		"a.All = m.mapped() && a.Next == len(m.runs)", "a.All = m.sealed && a.Next == len(m.runs)",
+	}, {
+		"a reduce counts that merged fewer runs", "report.go",
+		"if t.id.IsReduce() && c.Result.Vector != m.merged() {", "if false {",
+	}, {
+		"a run that cannot be read stays", "report.go",
+		"mt.state == committed && mt.attempt() == f.Run {", "false {",
+	}, {
+		"a want that was withdrawn is granted", "lease.go",
+		"m.asked = slices.DeleteFunc(m.asked, func(a Asked) bool { return a.Ticket == asked })", "",
+	}, {
+		"a lease that was never heard of stays", "lease.go",
+		"t != nil && t.holds(s)", "false && t != nil",
 	}, {
 		"a split is planned twice", "machine.go",
 		"m.queue.Push(t.place())", "m.queue.Push(t.place())\n\tm.queue.Push(t.place())",
 	}, {
 		"the job is decided before its last reduce", "machine.go",
-		"if m.redsDone < m.conf.Reducers {", "if m.redsDone < m.conf.Reducers-1 {",
+		"m.redsDone < m.conf.Reducers {", "m.redsDone < m.conf.Reducers-1 {",
 	}, {
 		"the job is decided before its plan is complete", "machine.go",
-		"if m.over || !m.sealed || m.mapsDone < len(m.maps) {", "if m.over || m.mapsDone < len(m.maps) {",
+		"return m.sealed && m.mapsDone == len(m.maps)", "return m.mapsDone == len(m.maps)",
 	}, {
 		"a claim is not looked at before the decision", "commit/decision.go",
 		`	if err := c.check(ctx); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/shuffle"
 )
 
@@ -92,6 +93,7 @@ func spilled(k spillKey) *spill {
 type keptRun struct {
 	spills []*spill
 	table  []expect // by partition
+	rotten bool     // it is not read as it was written
 }
 
 func newKeptRun(content, variant, partitions int, skip map[int]string) *keptRun {
@@ -138,6 +140,16 @@ func (sp *spill) piece(tag string, partition int) []byte {
 	b = binary.LittleEndian.AppendUint64(b, xxh3.Hash(b))
 	b = append(b, sp.file[s.Offset:s.Offset+s.Length]...)
 	pieces.Store(k, b)
+	return b
+}
+
+// piece returns a section of k as its keeper reads it.
+func (k *keptRun) piece(sp *spill, a job.AttemptID, partition int) []byte {
+	b := sp.piece(a.String(), partition)
+	if k.rotten {
+		b = bytes.Clone(b)
+		b[len(b)-1] ^= 1
+	}
 	return b
 }
 
@@ -201,7 +213,7 @@ func (b inbox) reduce(want map[string]expect) (string, int64, error) {
 			runs = append(runs, shuffle.NewRunReader(bytes.NewReader(r.data), &shuffle.RunOptions{Name: tag, Expect: &r.section, DigestKey: digestBy}))
 		}
 		if got != want[tag] {
-			return "", 0, fmt.Errorf("run %s: %w: received %v, wanted %v", tag, shuffle.ErrCorrupt, got, want[tag])
+			return "", 0, &shuffle.RunError{Run: tag, Err: fmt.Errorf("%w: received %v, wanted %v", shuffle.ErrCorrupt, got, want[tag])}
 		}
 	}
 	m := shuffle.Merge(runs, nil)

@@ -39,6 +39,7 @@ type head struct {
 	claim   *commit.Claim
 	loop    *loop
 	asks    []*ask
+	follows []*following
 	phase   phase
 	paused  bool
 	planned int
@@ -49,7 +50,12 @@ type head struct {
 	seen      map[string]uint64 // incarnation of each node, as messages said
 	committed map[job.TaskID]*Committed
 	leases    map[job.AttemptID]holder
+	told      map[job.AttemptID]map[job.TaskID]Run // what each reduce was
 	beaten    map[job.AttemptID]bool
+	failures  map[job.TaskID]int // that it heard of
+
+	about   string                   // node that the event is about
+	reduces map[job.AttemptID]string // that were leased before it, and where
 }
 
 // A holder is who was given a lease.
@@ -66,12 +72,21 @@ type ask struct {
 	answer chan Lease
 }
 
+// A following is a reduce that waits for runs.
+type following struct {
+	from   caller
+	follow Follow
+	answer chan Arrivals
+}
+
 func (s *simulation) newHead() *head {
 	s.epoch++
 	h := &head{
 		s: s, epoch: s.epoch, store: &process{jobStore: s.store, epoch: s.epoch},
 		seen:      make(map[string]uint64),
 		committed: make(map[job.TaskID]*Committed), leases: make(map[job.AttemptID]holder), beaten: make(map[job.AttemptID]bool),
+		told: make(map[job.AttemptID]map[job.TaskID]Run), failures: make(map[job.TaskID]int),
+		reduces: make(map[job.AttemptID]string),
 	}
 	if s.storeFaults && !s.quiet() {
 		h.store.seed = s.seed*31 + s.epoch
@@ -126,7 +141,7 @@ func (h *head) take() {
 // die ends the process in the middle of whatever it does.
 func (h *head) die() {
 	h.s.note("%v dies", h)
-	h.store.dead, h.phase, h.asks = true, gone, nil
+	h.store.dead, h.phase, h.asks, h.follows = true, gone, nil, nil
 	if h.claim != nil {
 		_ = h.claim.Release(bg) // nothing of this reaches the store; it ends a goroutine
 	}
@@ -188,12 +203,17 @@ func (h *head) discard(_ context.Context, hd store.Handle) error {
 // step hands the loop an event that nobody waits for.
 func (h *head) step(e Event) {
 	h.s.note("%v: %T%[2]v", h, e)
+	h.about = ""
+	if l, ok := e.(Lost); ok {
+		h.about = l.Node
+	}
 	h.loop.step(bg, e)
 	h.settle()
 }
 
 // heard notes who spoke, as far as the coordinator is to believe it.
 func (h *head) heard(s Sender) {
+	h.about = s.Node
 	if s.Epoch == h.epoch {
 		h.seen[s.Node] = max(h.seen[s.Node], s.Incarnation)
 	}
@@ -207,10 +227,22 @@ func (h *head) want(from caller, w Want) {
 	h.settle()
 }
 
+func (h *head) follow(from caller, q Follow) {
+	h.heard(q.Sender)
+	f := &following{from, q, make(chan Arrivals, 1)}
+	h.follows = append(h.follows, f)
+	h.loop.follow(bg, q, f.answer)
+	h.settle()
+}
+
 func (h *head) judge(from caller, s Sender, e func(Ticket) Event) {
 	h.heard(s)
 	answer := make(chan Verdict, 1)
 	counted := h.phase == working // after the end nothing is
+	if b, ok := e(0).(Broken); ok {
+		h.failures[b.Failure.Attempt.Task]++
+		h.failures[b.Failure.Run.Task]++
+	}
 	h.loop.judge(bg, e, answer)
 	select {
 	case v := <-answer:
@@ -235,6 +267,7 @@ func (h *head) settle() {
 	if h.phase == gone {
 		return
 	}
+	h.watch()
 	for i := 0; i < len(h.asks); i++ {
 		a := h.asks[i]
 		if len(a.answer) == 0 {
@@ -244,23 +277,110 @@ func (h *head) settle() {
 		i = -1 // whoever is told first may change what others are
 		if h.s.fault(60) {
 			h.s.note("%v no longer waits for the work that it has", a.from)
+			h.about = a.sender.Node
 			h.loop.withdraw(bg, a.ticket, a.sender, a.answer)
+			h.watch()
 			continue
 		}
 		h.granted(a, <-a.answer)
 	}
-	if h.phase == working {
-		for _, t := range h.loop.m.tasks {
-			if _, ok := h.leases[t.attempt()]; t.state == leased && !ok && !h.loop.broken {
-				h.s.wrong("%s is leased and nobody was told", t.attempt())
-			}
+	for i := 0; i < len(h.follows); i++ {
+		f := h.follows[i]
+		if len(f.answer) > 0 {
+			h.follows = slices.Delete(h.follows, i, i+1)
+			i--
+			h.arrivals(f, <-f.answer)
 		}
+	}
+	if h.phase == working {
+		h.look()
 		select {
 		case <-h.loop.c.ended:
 			h.phase = ended
 			h.outcome, h.err = h.loop.c.Outcome()
 			h.s.note("%v has ended: %v", h, h.err)
 		default:
+		}
+	}
+}
+
+// watch sees what an event has done to slots and reduces.
+func (h *head) watch() {
+	m := h.loop.m
+	if h.loop.broken || m.over {
+		return
+	}
+	slots := 0 // that wait
+	for _, a := range h.asks {
+		if len(a.answer) == 0 {
+			slots++
+		}
+	}
+	maps, recalled := m.queue.Len(), 0
+	for _, t := range m.reds {
+		on, before := h.reduces[t.attempt()]
+		switch {
+		case before && on != h.about && t.state == waiting:
+			recalled++
+		case !before && t.state == leased && maps > 0:
+			h.s.wrong("%s begins while %d maps wait", t.attempt(), maps)
+		}
+	}
+	clear(h.reduces)
+	for _, t := range m.reds {
+		if t.state == leased {
+			h.reduces[t.attempt()] = t.node
+		}
+	}
+	switch {
+	case maps == 0 && h.sealed && slots > 0 && (m.later.Len() > 0 || len(m.reds) < h.s.reducers):
+		h.s.wrong("%d reduces wait, and so do %d slots", m.later.Len(), slots)
+	case recalled > 0 && slots+recalled > maps:
+		h.s.wrong("%d reduces are given back while %d slots are free, for %d maps", recalled, slots, maps)
+	}
+}
+
+// look sees that tasks are where they should be.
+func (h *head) look() {
+	for _, t := range h.loop.m.tasks {
+		if _, ok := h.leases[t.attempt()]; t.state == leased && !ok && !h.loop.broken {
+			h.s.wrong("%s is leased and nobody was told", t.attempt())
+		}
+		if t.failures > h.failures[t.id] {
+			h.s.wrong("%s has failed %d times, of which %d were heard", t.id, t.failures, h.failures[t.id])
+		}
+	}
+}
+
+// arrivals sends runs to a reduce.
+func (h *head) arrivals(f *following, a Arrivals) {
+	h.s.note("%v tells %s of %v: %+v", h, f.follow.Attempt, f.from, a)
+	h.tell(f.follow.Attempt, a)
+	h.s.send(f.from.node, func() { f.from.node.arrived(f.from, a) })
+}
+
+// tell notes what a reduce is told, and sees that it counts.
+func (h *head) tell(to job.AttemptID, a Arrivals) {
+	if a.Gone {
+		return
+	}
+	s, told := h.s, h.told[to]
+	if told == nil {
+		told = make(map[job.TaskID]Run)
+		h.told[to] = told
+	}
+	for _, r := range a.Runs {
+		if c := h.committed[r.Attempt.Task]; c == nil || c.Attempt != r.Attempt || c.Node != r.Node || c.Result.Vector != r.Vector {
+			s.wrong("%s is to merge %+v, which does not count", to, r)
+		}
+		told[r.Attempt.Task] = r
+	}
+	if !a.All {
+		return
+	}
+	for i := range s.maps {
+		if c := h.committed[job.MapTask(i)]; c == nil || told[job.MapTask(i)].Attempt != c.Attempt {
+			s.wrong("%s was told all, and of map %d %v, not %v", to, i, told[job.MapTask(i)], c)
 		}
 	}
 }
@@ -287,14 +407,8 @@ func (h *head) granted(a *ask, l Lease) {
 		if l.Queued < 0 || l.Queued > s.now.Sub(start) {
 			s.wrong("%s waited %v, and the job began %v ago", l.Attempt, l.Queued, s.now.Sub(start))
 		}
-		if l.Attempt.Task.IsReduce() && len(l.Runs) != s.maps {
-			s.wrong("%s is to merge %d runs of %d", l.Attempt, len(l.Runs), s.maps)
-		}
-		for _, run := range l.Runs {
-			c := h.committed[run.Attempt.Task]
-			if c == nil || c.Attempt != run.Attempt || c.Node != run.Node || c.Result.Vector != run.Vector {
-				s.wrong("%s is to merge %+v, which does not count", l.Attempt, run)
-			}
+		if l.Attempt.Task.IsReduce() {
+			h.tell(l.Attempt, l.Arrivals)
 		}
 	}
 	s.send(a.from.node, func() { a.from.node.lease(a.from, l) })
@@ -337,6 +451,7 @@ func (h *head) work() {
 		h.step(Sealed{"d"})
 	case k < 6:
 		s.note("%v ticks", h)
+		h.about = ""
 		h.loop.tick(bg)
 		h.settle()
 	case k == 6:
@@ -348,6 +463,7 @@ func (h *head) work() {
 		a := h.asks[0]
 		h.asks = h.asks[1:]
 		s.note("%v no longer waits for work", a.from)
+		h.about = a.sender.Node
 		h.loop.withdraw(bg, a.ticket, a.sender, a.answer)
 		h.settle()
 	case s.cancels && s.fault(8):
@@ -402,7 +518,7 @@ func (h *head) release(err error) {
 	if rerr != nil && !errors.Is(rerr, errFault) {
 		h.s.wrong("%v: %v", h, rerr)
 	}
-	h.phase, h.asks = gone, nil
+	h.phase, h.asks, h.follows = gone, nil, nil
 	switch {
 	case h.epoch != h.s.epoch, errors.Is(err, errFault), errors.Is(err, commit.ErrLost), errors.Is(err, errFenced):
 		// Another one does it, or will.

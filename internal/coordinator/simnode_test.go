@@ -3,6 +3,8 @@ package coordinator
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +20,7 @@ type node struct {
 	incarnation uint64
 	epoch       uint64 // of the coordinator that it works for
 	up, paused  bool
+	gone        bool // it will not start again
 	slots       []simSlot
 	kept        map[job.AttemptID]*keptRun
 	tentative   []inbox // by partition: what mappers sent ahead; empty: nothing
@@ -78,12 +81,17 @@ func (n *node) stop() {
 	n.tentative = make([]inbox, n.s.reducers)
 }
 
+// others reports whether there is another node that is not gone.
+func (s *simulation) others(than *node) bool {
+	return slices.ContainsFunc(s.nodes, func(n *node) bool { return n != than && !n.gone })
+}
+
 // act does one thing that the agent does by itself.
 func (n *node) act() {
 	s := n.s
 	switch {
 	case !n.up:
-		if s.r.IntN(6) == 0 {
+		if s.r.IntN(6) == 0 && !n.gone {
 			n.start()
 		}
 		return
@@ -94,12 +102,16 @@ func (n *node) act() {
 		}
 		return
 	case s.fault(100):
-		s.note("%v dies", n)
+		n.gone = s.r.IntN(4) == 0 && s.others(n)
+		s.note("%v dies; for good: %t", n, n.gone)
 		n.stop()
 		return
 	case s.fault(100):
 		s.note("%v stands still", n)
 		n.paused = true
+		return
+	case len(n.kept) > 0 && s.fault(60):
+		n.rot()
 		return
 	case n.epoch != s.epoch && s.r.IntN(16) == 0:
 		n.start() // it heard of the new coordinator
@@ -127,6 +139,14 @@ func (n *node) act() {
 			n.start()
 		}
 	}
+}
+
+// rot has the disk lose something of a run that is kept.
+func (n *node) rot() {
+	attempts := slices.SortedFunc(maps.Keys(n.kept), func(a, b job.AttemptID) int { return strings.Compare(a.String(), b.String()) })
+	a := attempts[n.s.r.IntN(len(attempts))]
+	n.s.note("%s is damaged on %v", a, n)
+	n.kept[a].rotten = true
 }
 
 func (n *node) caller(i int) caller {
@@ -296,8 +316,13 @@ func (n *node) die(i, object int) {
 }
 
 func (n *node) fails(i int, f Fault, object int, reason string) {
+	n.failed(i, Failure{Fault: f, Object: object, Reason: reason})
+}
+
+func (n *node) failed(i int, f Failure) {
 	sl := &n.slots[i]
-	sl.failure = &Failure{Sender: n.sender(), Attempt: sl.lease.Attempt, Fault: f, Object: object, Reason: reason}
+	f.Sender, f.Attempt = n.sender(), sl.lease.Attempt
+	sl.failure = &f
 	n.report(i)
 }
 

@@ -1,16 +1,28 @@
 package coordinator
 
 import (
+	"errors"
+	"maps"
+
 	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/shuffle"
 )
 
-// A fetched is what a reduce has received.
+// A fetched is what a reduce knows and has received.
 type fetched struct {
+	runs    map[job.TaskID]Run // to be merged
+	newer   map[job.TaskID]Run // of maps that were done again after their runs were read
+	next    int                // of the last Arrivals
+	all     bool
+	asking  bool // for more
 	inbox   inbox
 	tables  map[job.AttemptID][]expect // that runs have, by their own word
 	pending int                        // pieces asked for
-	rounds  int
-	waits   int
+
+	requests int                   // so far
+	last     map[job.AttemptID]int // of each run
+	rounds   int
+	waits    int
 }
 
 // sendAhead streams what an attempt has so far to somebody who may reduce it later.
@@ -35,7 +47,7 @@ func (n *node) endAhead(l *Lease, run *keptRun, p int) {
 	s.note("%v streams %s for partition %d to %v", n, l.Attempt, p, to)
 	for _, sp := range run.spills {
 		if sp.sections[p].Emitted > 0 {
-			s.stream(sp.piece(l.Attempt.String(), p), func(b []byte) { to.ahead(epoch, p, b) })
+			s.stream(run.piece(sp, l.Attempt, p), func(b []byte) { to.ahead(epoch, p, b) })
 		}
 	}
 }
@@ -54,56 +66,130 @@ func (n *node) ahead(epoch uint64, partition int, b []byte) {
 	}
 }
 
-// reduce receives what is missing, or ends the attempt.
+// reduce follows the mappers, receives what is missing, or ends the attempt.
 func (n *node) reduce(i int) {
 	s, sl := n.s, &n.slots[i]
-	f, l := &sl.fetched, &sl.lease
+	f := &sl.fetched
 	switch {
 	case s.fault(20):
 		n.die(i, -1)
-	case f.tables == nil:
-		f.tables = make(map[job.AttemptID][]expect)
-		f.inbox = n.tentative[l.Partition]
-		n.tentative[l.Partition] = inbox{}
-		if f.inbox.in == nil {
-			f.inbox = newInbox()
-			n.fetch(i, true)
-			return
-		}
-		n.fetch(i, false) // perhaps all is there
+	case f.runs == nil:
+		n.begin(i)
+	case !f.all && s.fault(40):
+		s.note("%s does not wait for all runs", sl.lease.Attempt)
+		f.all = true
+	case !f.all && !f.asking, f.asking && s.late():
+		n.follow(i)
 	case f.pending > 0 && !s.late():
 		// It waits for what it asked for.
-	case len(f.tables) < len(l.Runs):
+	case len(f.tables) < len(f.runs):
 		if f.waits++; f.waits > 4 {
 			n.fails(i, FaultStore, -1, "out of reach")
 			return
 		}
 		n.fetch(i, f.rounds > 0)
-	default:
+	case f.all:
 		n.merge(i)
+	}
+}
+
+// begin takes the runs of the lease.
+func (n *node) begin(i int) {
+	sl := &n.slots[i]
+	f, l := &sl.fetched, &sl.lease
+	f.runs, f.newer = make(map[job.TaskID]Run), make(map[job.TaskID]Run)
+	f.tables, f.last = make(map[job.AttemptID][]expect), make(map[job.AttemptID]int)
+	f.inbox = n.tentative[l.Partition]
+	n.tentative[l.Partition] = inbox{}
+	n.learn(sl, l.Arrivals)
+	if f.inbox.in == nil {
+		f.inbox = newInbox()
+		n.fetch(i, true)
+		return
+	}
+	n.fetch(i, false) // perhaps all is there
+}
+
+// follow asks for runs that the reduce was not told of.
+func (n *node) follow(i int) {
+	sl := &n.slots[i]
+	sl.fetched.asking = true
+	from := n.caller(i)
+	q := Follow{n.sender(), sl.lease.Attempt, sl.fetched.next}
+	n.s.note("%v follows with %s, from %d", from, q.Attempt, q.Next)
+	n.call(func(h *head) { h.follow(from, q) })
+}
+
+// arrived takes the answer.
+func (n *node) arrived(c caller, a Arrivals) {
+	sl := n.answered(c, reducing)
+	switch {
+	case sl == nil:
+	case a.Gone:
+		n.s.note("%v gives %s back", c, sl.lease.Attempt)
+		*sl = simSlot{state: idle, seq: sl.seq}
+	default:
+		sl.fetched.asking = false
+		n.learn(sl, a)
+	}
+}
+
+// learn takes runs in place of those that are lost, unless they were read.
+func (n *node) learn(sl *simSlot, a Arrivals) {
+	f := &sl.fetched
+	for _, r := range a.Runs {
+		old, ok := f.runs[r.Attempt.Task]
+		switch {
+		case !ok || f.tables[old.Attempt] == nil:
+			f.runs[r.Attempt.Task] = r
+		case old.Vector != r.Vector:
+			n.s.wrong("%s has read %v and is told of %v", sl.lease.Attempt, old, r)
+		default:
+			f.newer[r.Attempt.Task] = r
+		}
+	}
+	if len(a.Runs) > 0 {
+		f.waits = 0
+	}
+	f.next, f.all = a.Next, a.All
+	if f.all && len(f.runs) != n.s.maps {
+		n.s.wrong("%s was told all, and knows %d runs of %d", sl.lease.Attempt, len(f.runs), n.s.maps)
 	}
 }
 
 // fetch asks for the runs of which nothing is known, for their tables alone or with their sections.
 func (n *node) fetch(i int, sections bool) {
-	sl := &n.slots[i]
-	f, l := &sl.fetched, &sl.lease
+	f := &n.slots[i].fetched
 	if sections {
 		f.rounds = max(f.rounds, 1)
 	}
 	f.pending = 0
-	for _, r := range l.Runs {
-		if f.tables[r.Attempt] == nil {
+	for m := range n.s.maps {
+		if r, ok := f.runs[job.MapTask(m)]; ok && f.tables[r.Attempt] == nil {
 			f.pending++
 			n.request(i, r, sections)
 		}
 	}
 }
 
-// request asks the keeper of a run for what it has of the slot's partition.
+// request asks the keeper of a run for what it has of the slot's partition. What an earlier request of it brings is not wanted any more.
 func (n *node) request(i int, r Run, sections bool) {
 	s, sl := n.s, &n.slots[i]
+	f := &sl.fetched
+	f.requests++
+	id := f.requests
+	f.last[r.Attempt] = id
+	if sections {
+		delete(f.inbox.in, r.Attempt.String())
+	}
 	from, attempt, p, epoch := caller{n, n.incarnation, i, sl.seq}, sl.lease.Attempt, sl.lease.Partition, n.epoch
+	wanted := func() *fetched {
+		sl := n.fetching(from, attempt)
+		if sl == nil || sl.fetched.last[r.Attempt] != id {
+			return nil
+		}
+		return &sl.fetched
+	}
 	keeper := s.byName(r.Node)
 	s.send(keeper, func() {
 		if !keeper.up || keeper.epoch != epoch {
@@ -113,8 +199,12 @@ func (n *node) request(i int, r Run, sections bool) {
 		s.note("%v is asked for %s by %s: %t", keeper, r.Attempt, attempt, run != nil)
 		if run == nil || vectorOf(run.table) != r.Vector {
 			s.send(n, func() {
-				if sl := n.fetching(from, attempt); sl != nil {
+				switch f := wanted(); {
+				case f == nil:
+				case f.all:
 					n.fails(from.slot, FaultStore, -1, "run is not there")
+				default: // there may be another soon
+					f.pending--
 				}
 			})
 			return
@@ -124,10 +214,10 @@ func (n *node) request(i int, r Run, sections bool) {
 				if sp.sections[p].Emitted == 0 {
 					continue
 				}
-				s.stream(sp.piece(r.Attempt.String(), p), func(b []byte) {
-					if sl := n.fetching(from, attempt); sl != nil {
-						sl.fetched.pending--
-						if err := sl.fetched.inbox.take(b); err != nil {
+				s.stream(run.piece(sp, r.Attempt, p), func(b []byte) {
+					if f := wanted(); f != nil {
+						f.pending--
+						if err := f.inbox.take(b); err != nil {
 							s.note("%s: %v", attempt, err)
 						}
 					}
@@ -135,11 +225,10 @@ func (n *node) request(i int, r Run, sections bool) {
 			}
 		}
 		s.send(n, func() {
-			sl := n.fetching(from, attempt)
-			if sl == nil {
+			f := wanted()
+			if f == nil {
 				return
 			}
-			f := &sl.fetched
 			f.pending--
 			if sections && f.tables[r.Attempt] == nil {
 				for _, sp := range run.spills {
@@ -168,25 +257,43 @@ func (n *node) fetching(c caller, a job.AttemptID) *simSlot {
 func (n *node) merge(i int) {
 	s, sl := n.s, &n.slots[i]
 	f, l := &sl.fetched, &sl.lease
-	want := make(map[string]expect, len(l.Runs))
-	for _, r := range l.Runs {
+	want, vectors := make(map[string]expect, len(f.runs)), make(map[job.TaskID]uint64, len(f.runs))
+	for t, r := range f.runs {
 		want[r.Attempt.String()] = f.tables[r.Attempt][l.Partition]
+		vectors[t] = r.Vector
 	}
 	text, records, err := f.inbox.reduce(want)
 	if err != nil {
 		s.note("%s: %v", l.Attempt, err)
-		if f.rounds++; f.rounds > 5 {
-			n.fails(i, FaultTask, -1, err.Error())
+		if f.rounds++; f.rounds > 3 {
+			n.blames(i, err)
 			return
 		}
 		// What is tentative and not as it should be is dropped, and fetched.
 		f.inbox, f.waits = newInbox(), 0
 		clear(f.tables)
+		maps.Copy(f.runs, f.newer)
+		clear(f.newer)
 		n.fetch(i, true)
 		return
 	}
 	res := n.result(l)
 	res.Counters.Output = records
+	res.Vector = Merged(vectors)
 	res.Part = n.upload(l, "part-"+string(l.Attempt.Task), text)
 	n.commits(i, res)
+}
+
+// blames fails a reduce because of a run.
+func (n *node) blames(i int, err error) {
+	f := Failure{Fault: FaultTask, Object: -1, Reason: err.Error()}
+	var bad *shuffle.RunError
+	if errors.As(err, &bad) {
+		for _, r := range n.slots[i].fetched.runs {
+			if r.Attempt.String() == bad.Run {
+				f.Fault, f.Run = FaultRun, r.Attempt
+			}
+		}
+	}
+	n.failed(i, f)
 }

@@ -31,6 +31,12 @@ type task struct {
 	result Result    // of the committed attempt
 	shown  Run       // of a map task: what reducers were last told to merge; zero: nothing yet
 
+	// Of a leased reduce attempt.
+	order    int    // of its lease, among all
+	complete bool   // it was told all runs
+	follows  Ticket // its question for more, which waits; 0: none does
+	next     int    // of that
+
 	beaten   []int          // attempts that were done after another had committed
 	failures int            // attempts that failed or whose runners died
 	refusals int            // attempts that runners said cannot succeed

@@ -12,6 +12,7 @@ import (
 // Subjects of a job's messages, behind its name.
 const (
 	wantSubject   = ".want"
+	followSubject = ".follow"
 	commitSubject = ".commit"
 	failSubject   = ".fail"
 	beatSubject   = ".beat"
@@ -28,6 +29,7 @@ func serve(ctx context.Context, cl *cluster.Cluster, job string, c *coordinator.
 	}
 	for subject, h := range map[string]cluster.Handler{
 		wantSubject:   handler(c.Want),
+		followSubject: handler(c.Follow),
 		commitSubject: handler(c.Commit),
 		failSubject:   handler(c.Fail),
 	} {
@@ -73,6 +75,11 @@ type client struct{ r *running }
 func (c client) Want(ctx context.Context, w coordinator.Want) (l coordinator.Lease, err error) {
 	err = c.call(ctx, wantSubject, w, &l)
 	return l, err
+}
+
+func (c client) Follow(ctx context.Context, f coordinator.Follow) (a coordinator.Arrivals, err error) {
+	err = c.call(ctx, followSubject, f, &a)
+	return a, err
 }
 
 func (c client) Commit(ctx context.Context, m coordinator.Commit) (v coordinator.Verdict, err error) {

@@ -139,6 +139,15 @@ func (c *Conn) Recv() (Kind, []byte, *os.File, error) {
 	return Kind(c.buf[0]), c.buf[1:n], file, nil
 }
 
+// Waits reports whether Recv would return at once.
+func (c *Conn) Waits() bool {
+	n := 0
+	err := c.raw.Control(func(fd uintptr) {
+		n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) // an error will be that of Recv
+	})
+	return err != nil || n != 0
+}
+
 // received returns the one descriptor of a control message, nil if there is none. It closes any further ones.
 func received(oob []byte) (*os.File, error) {
 	if len(oob) == 0 {

@@ -73,11 +73,12 @@ func (s *server) reduce(ctx context.Context, payload []byte, spill *os.File) err
 	s.mem.Status().Started.Add(1)
 	s.release() // the merge needs the memory
 	g := shuffle.NewGather(&shuffle.GatherOptions{
-		Runs: r.Runs, Budget: s.hello.Limits.Shuffle, Combine: s.program.combine(), DigestKey: s.hello.DigestKey,
+		Budget: s.hello.Limits.Shuffle, Combine: s.program.combine(), DigestKey: s.hello.DigestKey,
 		Spill: spill, Limit: r.Spill,
 	})
 	defer g.Close()
-	if err := s.gather(g, r.Runs); err != nil {
+	s.intake = &intake{conn: s.conn, g: g, total: -1}
+	if err := s.intake.take(); err != nil {
 		return err
 	}
 	m, err := g.Merge()
@@ -101,43 +102,6 @@ func (s *server) reduce(ctx context.Context, payload []byte, spill *os.File) err
 		return &attemptError{cmp.Or(m.Err(), err)}
 	}
 	return s.out.end()
-}
-
-// gather takes n runs from the agent.
-func (s *server) gather(g *shuffle.Gather, n int) error {
-	var failed error // of the attempt; the other runs are still taken, to keep in step with the agent
-	for n > 0 {
-		k, payload, file, err := s.conn.Recv()
-		if err != nil {
-			return err
-		}
-		var r Runs
-		if k != KindRuns || file == nil || json.Unmarshal(payload, &r) != nil || len(r.Sections) == 0 || len(r.Sections) > n {
-			err = fmt.Errorf("%w: frame %c where %d runs are due", ErrProtocol, k, n)
-			if file != nil {
-				err = errors.Join(err, file.Close())
-			}
-			return err
-		}
-		n -= len(r.Sections)
-		open := len(r.Sections)
-		done := func() {
-			if open--; open == 0 {
-				_ = file.Close() // it was only read
-			}
-		}
-		for i := range r.Sections {
-			if failed != nil {
-				done()
-				continue
-			}
-			failed = g.Add(shuffle.Run{Name: r.Name, File: file, Section: r.Sections[i], Done: done})
-		}
-	}
-	if failed != nil {
-		return &attemptError{failed}
-	}
-	return nil
 }
 
 // lost names the run to the agent because of which an attempt failed, if it did because of one.

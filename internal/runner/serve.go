@@ -26,6 +26,7 @@ type server struct {
 	sorter     *shuffle.Sorter // kept from one attempt to the next, for its memory
 	partitions int             // of the sorter
 	checking   bool            // nothing that the attempt under way emits counts
+	intake     *intake         // of the last reduce; nil: the last attempt was none
 	sample     *sample         // takes what the attempt under way emits; nil: it is no sampling
 	done       Done            // of the attempt under way
 }
@@ -109,7 +110,7 @@ func (s *server) serve(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.done = Done{User: make(map[string]int64)}
+		s.done, s.intake = Done{User: make(map[string]int64)}, nil
 		s.out.reset()
 		began, user, system, _ := clocks()
 		st := s.mem.Status()
@@ -137,6 +138,9 @@ func (s *server) serve(ctx context.Context) error {
 			err = s.lost(failed)
 			if err == nil {
 				err = s.conn.Send(KindAbort, []byte(clip(failed.Error())))
+			}
+			if err == nil && s.intake != nil {
+				err = s.intake.drain()
 			}
 		case err == nil:
 			ended, u, sys, peak := clocks()

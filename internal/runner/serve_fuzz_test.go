@@ -249,13 +249,24 @@ func (h *hearing) batch(s *script) error {
 	return h.conn.SendUints(KindBatch, slab, uint32(n+s.pick(20)/19))
 }
 
-// reduce sends a Reduce and the runs that it is to merge, or others.
+// reduce sends a Reduce and the runs that it is to merge, or others, and says at some time how many there are.
 func (h *hearing) reduce(s *script) error {
-	r := Reduce{Attempt: job.AttemptID{Task: "r-00000", Try: 1}, Runs: s.pick(4), Spill: int64(s.pick(2)) << 10}
+	r := Reduce{Attempt: job.AttemptID{Task: "r-00000", Try: 1}, Spill: int64(s.pick(2)) << 10}
 	if err := h.conn.SendJSON(KindReduce, r, runFile(h.t, s.pick(16) < 15)...); err != nil {
 		return err
 	}
-	for range s.pick(4) {
+	for range s.pick(8) {
+		switch s.pick(4) {
+		case 0:
+			if err := h.conn.SendUints(KindTotal, uint32(s.pick(8))); err != nil {
+				return err
+			}
+			continue
+		case 1:
+			if s.pick(4) == 0 {
+				return h.conn.Send(KindGone, nil)
+			}
+		}
 		runs := Runs{Name: "m-00000.1"}
 		for range s.pick(4) {
 			runs.Sections = append(runs.Sections, shuffle.Section{

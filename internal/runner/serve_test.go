@@ -15,6 +15,7 @@ import (
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/mapper"
 	"github.com/millrace/millrace/sandbox"
+	"github.com/millrace/millrace/shuffle"
 )
 
 func TestMain(m *testing.M) {
@@ -36,6 +37,7 @@ type heard struct {
 	failed map[uint32]string
 	done   *Done
 	abort  string
+	lost   []string
 }
 
 func serveTest(t *testing.T, j *job.Job, limits job.Limits) *agentEnd {
@@ -103,6 +105,8 @@ func (a *agentEnd) hear() (h heard) {
 				a.t.Fatal(err)
 			}
 			return h
+		case KindLost:
+			h.lost = append(h.lost, string(p))
 		case KindAbort:
 			h.abort = string(p)
 			return h
@@ -226,7 +230,27 @@ func TestServeProtocol(t *testing.T) {
 		"broken piece": func(a *agentEnd) error { a.begin(); return a.conn.SendUints(KindBatch, 0, 7) },
 		"middle":       func(a *agentEnd) error { a.begin(); a.batch(0, "x", piece(0, "k", 1, false, true)); return nil },
 		"no spill":     func(a *agentEnd) error { return a.conn.SendJSON(KindReduce, Reduce{}) },
-		"hung up":      func(a *agentEnd) error { a.begin(); a.conn.Hang(); return nil },
+		"too many runs": func(a *agentEnd) error {
+			a.reduce()
+			a.total(1)
+			return a.conn.SendJSON(KindRuns, Runs{Name: "m", Sections: make([]shuffle.Section, 2)}, runFile(a.t, true)...)
+		},
+		"fewer after more": func(a *agentEnd) error {
+			a.reduce()
+			a.send(newRun(a.t, "m", nil, "k"))
+			return a.conn.SendUints(KindTotal, 0)
+		},
+		"two totals": func(a *agentEnd) error { a.reduce(); a.total(1); return a.conn.SendUints(KindTotal, 1) },
+		"runs without a file": func(a *agentEnd) error {
+			a.reduce()
+			return a.conn.SendJSON(KindRuns, Runs{Name: "m", Sections: make([]shuffle.Section, 1)})
+		},
+		"no runs": func(a *agentEnd) error {
+			a.reduce()
+			return a.conn.SendJSON(KindRuns, Runs{Name: "m"}, runFile(a.t, true)...)
+		},
+		"map in a reduce": func(a *agentEnd) error { a.reduce(); a.begin(); return nil },
+		"hung up":         func(a *agentEnd) error { a.begin(); a.conn.Hang(); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := serveTest(t, echo(), job.Limits{})

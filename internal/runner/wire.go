@@ -19,11 +19,14 @@
 //	E  no more objects                      D  Done (JSON): the attempt succeeded
 //	U  Reduce (JSON) + spill file           L  name: that run cannot be read as it was written
 //	V  Runs (JSON) + their file             X  reason: the attempt failed
+//	N  runs u32: so many come in all
+//	G  the attempt is not wanted any more
 //
 // C is for a runner that does nothing else, and that need not be trusted by those that serve other jobs: it answers K, with a sealed memfd, or X, and ends. It
 // runs the program once, to be told what it is.
-// After H the runner answers R or X. After M come B frames and E, and the runner answers D or X; after U come V frames until all runs that it
-// counts came, and the runner answers likewise, with T frames before; L comes before X. One attempt is under way at a time. The version of all this is [Version], in Hello.
+// After H the runner answers R or X. After M come B frames and E, and the runner answers D or X; after U come V frames, as
+// mappers end, and one N, until as many runs came as that says, or G; the runner answers likewise, with T frames before; L comes before X. To an X that comes
+// before its last run the agent answers with G. One attempt is under way at a time. The version of all this is [Version], in Hello.
 //
 // # The memory
 //
@@ -50,7 +53,7 @@ import (
 )
 
 // Version is that of the channel between an agent and its runners.
-const Version = 4
+const Version = 5
 
 // Sizes of the channel.
 const (
@@ -78,6 +81,8 @@ const (
 	KindEnd      Kind = 'E'
 	KindReduce   Kind = 'U'
 	KindRuns     Kind = 'V'
+	KindTotal    Kind = 'N'
+	KindGone     Kind = 'G'
 	KindLost     Kind = 'L'
 	KindKeys     Kind = 'Y'
 	KindDone     Kind = 'D'
@@ -134,7 +139,6 @@ type Map struct {
 // A Reduce starts a reduce attempt. The file that comes with it takes what is merged before everything is.
 type Reduce struct {
 	Attempt job.AttemptID `json:"attempt"`
-	Runs    int           `json:"runs"`            // how many come
 	Spill   int64         `json:"spill,omitempty"` // bytes that the spill file may take; 0: any number
 }
 
@@ -144,7 +148,8 @@ type Runs struct {
 	Sections []shuffle.Section `json:"sections"`
 }
 
-// MaxRuns bounds the sections of one Runs.
+// MaxRuns bounds the sections of one Runs, and those of a reduce attempt that come before it is known how many do: the runner keeps
+// their files open.
 const MaxRuns = 256
 
 // A Done is the report of an attempt that succeeded.

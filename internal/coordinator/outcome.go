@@ -1,0 +1,44 @@
+package coordinator
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/store"
+)
+
+// An Outcome is all that committed attempts made.
+type Outcome struct {
+	Digest   string // of the plan
+	Counters job.Counters
+	Parts    map[job.TaskID]*Result
+}
+
+// Outcome returns what committed attempts made. It is complete after Finish.
+func (m *Machine) Outcome() Outcome {
+	o := Outcome{Digest: m.digest, Counters: m.total, Parts: make(map[job.TaskID]*Result)}
+	o.Counters.Retries, o.Counters.Beaten, o.Counters.PeakMemory = m.retries, m.beaten, m.peak()
+	for _, t := range m.tasks {
+		o.Counters.Attempts += int64(t.try)
+		if t.state == committed {
+			o.Parts[t.id] = &t.result
+		}
+	}
+	return o
+}
+
+// handles returns the pending output that r names.
+func (r *Result) handles() (hs []store.Handle) {
+	for _, p := range []*store.Pending{r.Part, r.Failed} {
+		if p != nil {
+			hs = append(hs, p.Handle)
+		}
+	}
+	return hs
+}
+
+// Order returns the tasks of an outcome whose attempts may have made something to publish, in the order of what is published.
+func (o *Outcome) Order() []job.TaskID {
+	return slices.SortedFunc(maps.Keys(o.Parts), job.TaskID.Compare)
+}
