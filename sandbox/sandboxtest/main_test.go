@@ -85,5 +85,5 @@ func TestOrdinaryUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv(probeEnv, probe)
-	asuser.Run(t, []string{"TestWasm", "TestWasmGuestAttacks", "TestWasmHostCalls", "TestWasmCanaries", "TestWasmMutants", "TestMissingLayer", "TestNativeNeedsRoot"}, fmt.Sprintf("-soak=%t", *soak))
+	asuser.Run(t, []string{"TestWasm", "TestWasmGuestAttacks", "TestWasmHostCalls", "TestWasmCanaries", "TestWasmMutants", "TestWasmClock", "TestMissingLayer", "TestNativeNeedsRoot"}, fmt.Sprintf("-soak=%t", *soak))
 }
