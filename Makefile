@@ -75,6 +75,7 @@ soak-simulation: ## Simulate a million jobs, each on a schedule of faults of its
 	$(GO) test -count=1 -v -run '^TestSimulation$$' -timeout 60m ./internal/coordinator -sim.count 1000000
 
 .PHONY: soak-sandbox
-soak-sandbox: deps ## Restore a guest a million times, open 10,000 damaged modules, as root and as an ordinary user.
+soak-sandbox: deps ## Restore a guest a million times; open 10,000 damaged modules, in a jail and in jobs, as root and as an ordinary user.
 	SANDBOX_SOAK=1000000 $(GO) test -count=1 -v -run '^TestCanaries$$' -timeout 60m ./sandbox
 	$(GO) test -count=1 -timeout 30m -run '^(TestWasmMutants|TestOrdinaryUser)$$' ./sandbox/sandboxtest -soak
+	$(GO) test -count=1 -timeout 3h -run '^(TestWasmMutants|TestOrdinaryUser)$$' ./internal/agent -soak

@@ -68,15 +68,7 @@ func TestLay(t *testing.T) {
 
 // TestCodeIsMapped checks that the machine code of a guest is the file's: not so after a change of the engine, it would still be right, and slower.
 func TestCodeIsMapped(t *testing.T) {
-	g, err := OpenWasm(t.Context(), buildLook(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := g.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	programOf(t, "look").open(t)
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		t.Fatal(err)

@@ -9,31 +9,12 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/internal/guest"
 )
-
-// buildLook compiles testdata/look.
-func buildLook(t *testing.T) []byte {
-	t.Helper()
-	out := filepath.Join(t.TempDir(), "look.wasm")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", out, "./testdata/look")
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	code, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return code
-}
 
 // bothEngines opens code on the compiler and on the interpreter.
 func bothEngines(t *testing.T, code []byte) (compiled, interpreted Guest) {
@@ -42,16 +23,27 @@ func bothEngines(t *testing.T, code []byte) (compiled, interpreted Guest) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	interpreted, err = OpenInterpreted(t.Context(), code)
 	t.Cleanup(func() {
-		if err := errors.Join(compiled.Close(), interpreted.Close()); err != nil {
+		if err := compiled.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+	return compiled, openInterpreted(t, code)
+}
+
+// openInterpreted opens code on the interpreter.
+func openInterpreted(t *testing.T, code []byte) Guest {
+	t.Helper()
+	g, err := OpenInterpreted(t.Context(), code)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return compiled, interpreted
+	t.Cleanup(func() {
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
 }
 
 // output runs a guest and returns what it wrote and how it ended.
@@ -65,10 +57,8 @@ func output(g Guest, r Run, stdin io.Reader) string {
 // A guest sees the same in each run of the same seed, arguments and environment, on either engine, and chance is another one for
 // another seed.
 func TestGuestSeesTheSame(t *testing.T) {
-	if raced {
-		t.Skip("the engine compiles large programs, which takes it minutes with the race detector")
-	}
-	compiled, interpreted := bothEngines(t, buildLook(t))
+	look := programOf(t, "look")
+	compiled, interpreted := look.open(t), openInterpreted(t, look.code)
 	run := Run{Args: []string{"a=1", "b=2"}, Env: []string{"Z=1", "A=2"}, Seed: 7}
 	want := output(compiled, run, nil)
 	if !strings.Contains(want, `args ["guest" "a=1" "b=2"]`) || !strings.Contains(want, `environ ["Z=1" "A=2"]`) || !strings.HasSuffix(want, "0 <nil>") {
@@ -109,13 +99,11 @@ func line(text, word string) string {
 
 // Compiled and brought back to a snapshot, or interpreted from the start: the programs of testdata say the same of each mail.
 func TestInterpretedSaysTheSame(t *testing.T) {
-	if raced {
-		t.Skip("the engine compiles large programs, which takes it minutes with the race detector")
-	}
 	bodies := mails(60)
 	for _, name := range []string{"empty", "regexp", "c"} {
 		t.Run(name, func(t *testing.T) {
-			compiled, interpreted := bothEngines(t, buildMail(t, name))
+			p := programOf(t, "mail-"+name)
+			compiled, interpreted := p.open(t), openInterpreted(t, p.code)
 			seed := uint64(time.Now().UnixNano())
 			t.Logf("seed %d", seed)
 			random := rand.New(rand.NewPCG(seed, 0))

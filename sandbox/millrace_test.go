@@ -13,7 +13,6 @@ import (
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -104,30 +103,6 @@ func packed(format byte, text []byte) []byte {
 	return out.Bytes()
 }
 
-// openHostfn opens testdata/hostfn, compiled as WebAssembly.
-func openHostfn(t *testing.T) Guest {
-	code := filepath.Join(t.TempDir(), "hostfn.wasm")
-	return openBuilt(t, code, goBuild(code, "hostfn", "GOOS=wasip1", "GOARCH=wasm"))
-}
-
-// openBuilt opens the module that build compiles to code.
-func openBuilt(t *testing.T, code string, build *exec.Cmd) Guest {
-	t.Helper()
-	if text, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("compile: %v\n%s", err, text)
-	}
-	b, err := os.ReadFile(code)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := OpenWasm(context.Background(), b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { g.Close() })
-	return g
-}
-
 // TestSDKSame runs the same program as WebAssembly and natively: it must say the same. Later runs are restored from a snapshot, to which one
 // pattern belongs; in each run it opens others.
 func TestSDKSame(t *testing.T) {
@@ -135,7 +110,7 @@ func TestSDKSame(t *testing.T) {
 	if text, err := goBuild(native, "hostfn").CombinedOutput(); err != nil {
 		t.Fatalf("compile: %v\n%s", err, text)
 	}
-	g := openHostfn(t)
+	g := programOf(t, "hostfn").open(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	errorsSeen := map[string]int{}
@@ -161,7 +136,7 @@ func TestSDKSame(t *testing.T) {
 			}
 			t.Fatalf("round %d: %d lines, want %d", round, len(a), len(b))
 		}
-		if x := g.(*wasmGuest).instance; x == nil || len(x.snapshot.host.patterns.open) != 1 {
+		if x := g.instance; x == nil || len(x.snapshot.host.patterns.open) != 1 {
 			t.Fatalf("round %d: no snapshot with one pattern", round)
 		}
 		for _, e := range []string{"corrupt compressed data", "larger than allowed", "unknown format", "<nil>", "pattern ", "again"} {
@@ -291,7 +266,7 @@ func TestMillracePatterns(t *testing.T) {
 
 // TestMillraceStops checks that work of the host for a guest ends with the guest's time.
 func TestMillraceStops(t *testing.T) {
-	g := openHostfn(t)
+	g := programOf(t, "hostfn").open(t)
 	// Each match looks at the rest of the line for a b that is not there.
 	var slow cases
 	slow.add('s', 0, []byte(`a.*b|a`), bytes.Repeat([]byte("a"), 10<<20))
@@ -310,8 +285,7 @@ func TestMillraceStops(t *testing.T) {
 
 // TestMillraceC runs a program in C that has the host search.
 func TestMillraceC(t *testing.T) {
-	code := filepath.Join(t.TempDir(), "c.wasm")
-	g := openBuilt(t, code, clang(t, code, "testdata/hostfn-c/main.c"))
+	g := programOf(t, "hostfn-c").open(t)
 	for i, body := range mails(20) {
 		var want, got bytes.Buffer
 		for line := range bytes.Lines(body) {

@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"testing"
@@ -17,52 +14,14 @@ import (
 	"github.com/millrace/millrace/internal/mailgen"
 )
 
-// buildMail compiles one of the programs testdata/mail-*: "c" with clang, the others with the Go SDK.
-func buildMail(t testing.TB, name string) []byte {
-	t.Helper()
-	out := filepath.Join(t.TempDir(), name+".wasm")
-	cmd := goBuild(out, "mail-"+name, "GOOS=wasip1", "GOARCH=wasm")
-	if name == "c" {
-		cmd = clang(t, out, "testdata/mail-c/main.c")
-	}
-	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("compile %s: %v\n%s", name, err, text)
-	}
-	code, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return code
-}
-
-// goBuild returns the command that compiles a program in testdata to out.
-func goBuild(out, program string, env ...string) *exec.Cmd {
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./testdata/"+program)
-	cmd.Env = append(os.Environ(), env...)
-	return cmd
-}
-
-// clang returns the command that compiles a program in C.
-func clang(t testing.TB, out, source string) *exec.Cmd {
-	if _, err := exec.LookPath("clang"); err != nil {
-		t.Skip("no clang here")
-	}
-	return exec.Command("clang", "--target=wasm32-wasi", "-O2", "-Wall", "-Werror", "-nodefaultlibs", "-Wl,--strip-all", "-o", out, source, "-lc")
-}
-
-// openMail compiles and opens one of those programs. It is instantiated afresh for each run if it must be.
+// openMail opens one of the programs testdata/mail-*: "c" in C, the others written with the Go SDK. It is instantiated afresh for each run if it must be.
 func openMail(t testing.TB, name string, fresh bool) *wasmGuest {
 	t.Helper()
-	g, err := OpenWasm(context.Background(), buildMail(t, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { g.Close() })
-	w := g.(*wasmGuest)
+	g := programOf(t, "mail-"+name).open(t)
 	if fresh {
-		w.code.fixed = "this is a test"
+		g.code.fixed = "this is a test"
 	}
-	return w
+	return g
 }
 
 // An answer is what a guest of the SDK says about one object.

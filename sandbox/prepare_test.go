@@ -8,20 +8,8 @@ import (
 
 // TestPrepare checks that a guest that was prepared does what others do.
 func TestPrepare(t *testing.T) {
-	code := buildLook(t)
-	compile := func() *wasmGuest {
-		g, err := OpenWasm(t.Context(), code)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := g.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		return g.(*wasmGuest)
-	}
-	plain, prepared := compile(), compile()
+	look := programOf(t, "look")
+	plain, prepared := look.open(t), look.open(t)
 	for i, r := range []Run{
 		{Seed: 1},
 		{Seed: 2, Env: []string{"A=b"}},

@@ -140,9 +140,6 @@ func TestCanaries(t *testing.T) {
 
 // TestEveryPage holds the whole memory against the image after each restore.
 func TestEveryPage(t *testing.T) {
-	if raced {
-		t.Skip("the engine compiles large programs, which takes it minutes with the race detector")
-	}
 	bodies := mails(300)
 	for _, name := range []string{"empty", "regexp"} {
 		g := openMail(t, name, false)

@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,80 +14,16 @@ import (
 	"github.com/millrace/millrace/sandbox/sandboxtest/asuser"
 )
 
-// An outcome is how a run of the command ended.
-type outcome struct {
-	code   int
-	stdout string
-	stderr string
-	took   time.Duration
-	memory int64 // bytes: the most that the command itself had, not its runners
-}
-
-// runAs runs the command as a user. Its directories must be open to that one.
-func runAs(t *testing.T, uid int, args ...string) outcome {
-	t.Helper()
-	bin, err := built()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, bin)
-	}
-	if err := os.Chmod(filepath.Dir(bin), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), bin, args...)
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
-	var stdout, stderr strings.Builder
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	begin := time.Now()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var o outcome
-	ended := make(chan error)
-	go func() { ended <- cmd.Wait() }()
-	for waiting := true; waiting; {
-		select {
-		case err := <-ended:
-			waiting = false
-			if err != nil && !errors.As(err, new(*exec.ExitError)) {
-				t.Fatal(err)
-			}
-		case <-time.After(5 * time.Millisecond):
-			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
-			_, rest, found := strings.Cut(string(text), "\nVmHWM:")
-			var kib int64
-			if n, scanErr := fmt.Sscan(rest, &kib); err == nil && found && n == 1 && scanErr == nil {
-				o.memory = kib << 10
-			}
-		}
-	}
-	o.code, o.stdout, o.stderr, o.took = cmd.ProcessState.ExitCode(), stdout.String(), stderr.String(), time.Since(begin)
-	return o
-}
-
-// openDir makes a directory that everybody may use.
-func openDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "attack")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 // Attacks of one of each kind, end to end, by root and by somebody else: the objects that make them are listed, each with its reason, all
 // others are mapped, and nothing outside was reached.
 func TestAttacks(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("becoming another user takes root")
 	}
 	attacks := map[string]string{ // what the reason of an object says; "": it is mapped
 		"error": "a bad object", "loop": "wall clock limit", "flood": "output limit", "memory": "memory limit", "vanish": "ended", "garbage": "protocol",
-		"negative": "protocol", "long": "protocol", "empties": "limit", "bytes": "",
+		"negative": "protocol", "long": "protocol", "empties": "limit", "bytes": "", "tally": "", "tally again": "",
 		"spy FILE CONFIG /etc/shadow tcp=127.0.0.1:PORT unix=SOCKET unix=NAME": "",
 	}
 	for _, c := range []struct {
@@ -97,6 +31,7 @@ func TestAttacks(t *testing.T) {
 		uid    int
 	}{{job.Wasm, 0}, {job.Wasm, asuser.Nobody}, {job.Native, 0}} {
 		t.Run(fmt.Sprintf("%s as %d", c.engine, c.uid), func(t *testing.T) {
+			t.Parallel()
 			outside := sandboxtest.NewOutside(t)
 			dir := openDir(t)
 			program := filepath.Join(dir, "hostile")
@@ -126,10 +61,9 @@ func TestAttacks(t *testing.T) {
 				}
 				n++
 			}
-			t.Setenv("SECRET", "nobody reads this")
 			args := func(in, out string) []string {
 				return []string{"run", program, "-r", "2", "--tolerate", "all", "--slots", "1", "-i", filepath.Join(dir, in), "-o", filepath.Join(dir, out),
-					"--limit-wall", "2s", "--limit-memory", "64MiB", "--limit-output", "1MiB"}
+					"--limit-wall", "3s", "--limit-memory", "64MiB", "--limit-output", "1MiB"}
 			}
 			calm := runAs(t, c.uid, args("good", "calm")...)
 			if calm.code != 0 {
@@ -151,7 +85,7 @@ func TestAttacks(t *testing.T) {
 					t.Errorf("an attack worked: %q", parts)
 				}
 			}
-			for _, want := range []string{"a\x00b\xff\xfe\t1\n", fmt.Sprintf("seen\t%d\n", n-failing)} {
+			for _, want := range []string{"a\x00b\xff\xfe\t1\n", "\nfirst\t2\n", fmt.Sprintf("\nseen\t%d\n", n-failing)} {
 				if !strings.Contains(parts, want) {
 					t.Errorf("%q is missing in %q", want, parts)
 				}
@@ -174,6 +108,7 @@ func TestAttacks(t *testing.T) {
 
 // Programs that are too large, or need what an ordinary user has not, are refused at once, and cost the command no memory.
 func TestRefusedPrograms(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("becoming another user takes root")
 	}
@@ -214,6 +149,7 @@ func TestRefusedPrograms(t *testing.T) {
 
 // An ordinary user has no native programs, and is told why; what wasm needs is there.
 func TestDoctorSandboxOrdinary(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("becoming another user takes root; the script doctor is this test already")
 	}
@@ -233,6 +169,7 @@ func TestDoctorSandboxOrdinary(t *testing.T) {
 
 // An object may emit as many records as its job says, and not one more, by root and by an ordinary user.
 func TestRecords(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("becoming another user takes root")
 	}

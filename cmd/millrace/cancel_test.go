@@ -16,11 +16,7 @@ import (
 // sleeping starts a job whose mappers sleep, and returns when they do.
 func sleeping(t *testing.T) (cmd *exec.Cmd, out string, runners []int) {
 	t.Helper()
-	bin, err := built()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
+	bin, dir := built(t), t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "in"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -112,6 +108,7 @@ func nothing(t *testing.T, out string, pids []int) {
 }
 
 func TestInterrupt(t *testing.T) {
+	t.Parallel()
 	cmd, out, pids := sleeping(t)
 	began := time.Now()
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
@@ -131,6 +128,7 @@ func TestInterrupt(t *testing.T) {
 }
 
 func TestInterruptTwice(t *testing.T) {
+	t.Parallel()
 	cmd, out, pids := sleeping(t)
 	for range 2 {
 		if err := cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {

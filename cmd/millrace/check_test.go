@@ -3,11 +3,12 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/millrace/millrace/job"
 )
 
 // numbered writes n objects "00", "01", …
@@ -30,28 +31,17 @@ func script(t *testing.T, text string) string {
 	return path
 }
 
-// chance builds testdata/chance as WebAssembly.
-func chance(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "chance.wasm")
-	cmd := exec.Command("go", "build", "-o", path, "./testdata/chance")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=wasip1", "GOARCH=wasm")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return path
-}
-
 // A program that does the same each time passes the check, and the manifest says how many objects were in it; no program
 // of WebAssembly can do otherwise.
 func TestCheckPasses(t *testing.T) {
+	t.Parallel()
 	in := numbered(t, 20)
 	for _, c := range []struct {
 		name string
 		args []string
 	}{
 		{"builtin", []string{"builtin:words", "-r", "2"}},
-		{"wasm", []string{chance(t)}},
+		{"wasm", []string{build(t, "./testdata/chance", job.Wasm)}},
 		{"command", []string{script(t, `tr ' ' '\n'`), "--reducer", "count"}},
 		{"map-only", []string{script(t, `tr ' ' '\n'`)}},
 		{"native", []string{"../../examples/wordcount", "--engine", "native"}},
@@ -73,6 +63,7 @@ func TestCheckPasses(t *testing.T) {
 
 // Objects of which a native program says something else each time are found, and nothing is published.
 func TestCheckFinds(t *testing.T) {
+	t.Parallel()
 	const ok = "read -r all\n"
 	const one = "1 of 12 objects came out otherwise when they were mapped again: file://.*/07"
 	for _, c := range []struct{ name, script, want string }{
@@ -98,9 +89,10 @@ func TestCheckFinds(t *testing.T) {
 
 // An object that reaches its time limit says nothing of the program.
 func TestCheckOfSlowObjects(t *testing.T) {
+	t.Parallel()
 	in, out := numbered(t, 5), filepath.Join(t.TempDir(), "out")
 	code, _, stderr := ended(t, "run", script(t, `read -r all; case $all in *03*) sleep 60 ;; esac`), "-i", in, "-o", out,
-		"--deterministic=check", "--tolerate=all", "--limit-wall=500ms")
+		"--deterministic=check", "--tolerate=all", "--limit-wall=2s")
 	m, _ := published(t, out)
 	if code != 3 || m.Counters.Checked != 4 || m.Counters.Unchecked != 1 || !strings.Contains(stderr, "1 object not compared") {
 		t.Errorf("exit code %d, %+v\n%s", code, m.Counters, stderr)
@@ -109,7 +101,8 @@ func TestCheckOfSlowObjects(t *testing.T) {
 
 // What a guest of WebAssembly learns of its surroundings depends on the program, the parameters and the object, and on nothing else.
 func TestSameChance(t *testing.T) {
-	in, program := numbered(t, 6), chance(t)
+	t.Parallel()
+	in, program := numbered(t, 6), build(t, "./testdata/chance", job.Wasm)
 	run := func(args ...string) string {
 		return millrace(t, append([]string{"run", program, "--progress=none", "-i"}, args...)...)
 	}

@@ -10,15 +10,20 @@ import (
 
 // A module is compiled once. What lies in the cache is used only if it is authentic.
 func TestCompiledOnce(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	in := t.TempDir()
+	t.Parallel()
+	in, cache := t.TempDir(), t.TempDir()
 	place(t, in, "a", "good words\n")
 	module := hostile(t, job.Wasm)
 	run := func() string {
-		return millrace(t, "run", module, "-i", in, "--progress=none")
+		t.Helper()
+		o := runIn(t, os.Geteuid(), []string{"XDG_CACHE_HOME=" + cache}, "run", module, "-i", in, "--progress=none")
+		if o.code != 0 {
+			t.Fatalf("%+v", o)
+		}
+		return o.stdout
 	}
 	want := run()
-	files, err := filepath.Glob(filepath.Join(os.Getenv("XDG_CACHE_HOME"), "millrace", "code", "*.code"))
+	files, err := filepath.Glob(filepath.Join(cache, "millrace", "code", "*.code"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("the cache holds %q, %v", files, err)
 	}
@@ -53,7 +58,7 @@ func TestCompiledOnce(t *testing.T) {
 	}
 
 	// Without a cache it works as well.
-	t.Setenv("XDG_CACHE_HOME", "/dev/null")
+	cache = "/dev/null"
 	if got := run(); got != want {
 		t.Errorf("without a cache: got %q, want %q", got, want)
 	}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -10,72 +8,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/millrace/millrace/internal/mailgen"
 )
 
-// built returns the path of the command, built as users build it, and a function that removes it.
-var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "millrace-test-")
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(dir, "millrace")
-	cmd := exec.Command("go", "build", "-o", bin, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return string(out), err
-	}
-	return bin, nil
-})
-
-func TestMain(m *testing.M) {
-	if err := ownCache(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	_ = os.RemoveAll(os.Getenv("XDG_CACHE_HOME"))
-	if bin, err := built(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(bin))
-	}
-	os.Exit(code)
-}
-
-// ownCache gives the tests a cache of their own, but for what is built.
-func ownCache() error {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return err
-	}
-	if os.Getenv("GOCACHE") == "" {
-		err = os.Setenv("GOCACHE", filepath.Join(cache, "go-build"))
-	}
-	dir, mkErr := os.MkdirTemp("", "millrace-test-cache-")
-	return errors.Join(err, mkErr, os.Setenv("XDG_CACHE_HOME", dir))
-}
-
-// millrace runs the command and returns what it printed.
-func millrace(t *testing.T, args ...string) string {
-	t.Helper()
-	bin, err := built()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, bin)
-	}
-	cmd := exec.Command(bin, args...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("millrace %q: %v\n%s", args, err, stderr.String())
-	}
-	return string(out)
-}
-
 // Word count gives the sums of a shell pipeline, whatever the engine and the number of reducers, and twice the same bytes.
 func TestWordCountEngines(t *testing.T) {
+	t.Parallel()
 	in := t.TempDir()
 	if _, err := mailgen.New(3, nil).Write(in, 60); err != nil {
 		t.Fatal(err)

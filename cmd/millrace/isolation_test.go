@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,23 +12,9 @@ import (
 	"github.com/millrace/millrace/job"
 )
 
-// example returns the path of a program in examples, built for an engine.
-func example(t *testing.T, name string, engine job.Engine) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	cmd := exec.Command("go", "build", "-o", path, "../../examples/"+name)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if engine == job.Wasm {
-		cmd.Env = append(cmd.Env, "GOOS=wasip1", "GOARCH=wasm")
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return path
-}
-
 // A program that keeps no state has the same output whether objects share an instance or not.
 func TestIsolationSameOutput(t *testing.T) {
+	t.Parallel()
 	in := t.TempDir()
 	if _, err := mailgen.New(5, nil).Write(in, 150); err != nil {
 		t.Fatal(err)
@@ -59,6 +44,7 @@ func TestIsolationSameOutput(t *testing.T) {
 
 // A native guest begins with its streams, and one of a split with the memory in which its objects lie. It has no other descriptor.
 func TestIsolationDescriptors(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("native programs need root")
 	}
@@ -83,6 +69,7 @@ func TestIsolationDescriptors(t *testing.T) {
 
 // Instances are shared when the user says so, and else not.
 func TestIsolationShares(t *testing.T) {
+	t.Parallel()
 	in := t.TempDir()
 	for i := range 20 {
 		place(t, in, fmt.Sprintf("%02d", i), "tally words\n")
@@ -112,6 +99,7 @@ func TestIsolationShares(t *testing.T) {
 
 // A program that answers for objects that it was not given fails its job, and a program without the SDK has no instances to share.
 func TestIsolationRefusals(t *testing.T) {
+	t.Parallel()
 	in := t.TempDir()
 	for i := range 10 {
 		verb := "good"
@@ -137,6 +125,7 @@ func TestIsolationRefusals(t *testing.T) {
 
 // What passes the limit of a channel fails its object alone, with the limit and the figure.
 func TestChannelLimits(t *testing.T) {
+	t.Parallel()
 	in := t.TempDir()
 	place(t, in, "large", "good "+strings.Repeat("words ", 2000)+"\n")
 	place(t, in, "small", "good words\n")

@@ -16,10 +16,10 @@ import (
 // TestNativeAttacks makes each attack of a native guest in a job, an object each, and looks after each whether the next object finds something of it. Attacks that
 // need the same limits are one job.
 func TestNativeAttacks(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("native programs need root")
 	}
-	t.Setenv("SECRET", "nobody reads this")
 	outside := sandboxtest.NewOutside(t)
 	program := filepath.Join(t.TempDir(), "probe")
 	if err := os.WriteFile(program, sandboxtest.Probe(t, sandboxtest.Native), 0o755); err != nil {

@@ -24,6 +24,7 @@ func checkRestored(t *testing.T, out string, engine job.Engine) {
 
 // A program that knows nothing of us is restored as well, in the jails of root and of an ordinary user. TestAttacks sees to those of the Go SDK.
 func TestRestored(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("becoming another user takes root")
 	}

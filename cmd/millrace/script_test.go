@@ -18,12 +18,8 @@ import (
 
 // TestScripts runs the scripts in testdata against the command, built as users build it.
 func TestScripts(t *testing.T) {
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", filepath.Join(bin, "millrace"), ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	t.Parallel()
+	bin := filepath.Dir(built(t))
 	var s3 []string
 	if !testing.Short() {
 		s3 = gatewaytest.Start(t, "mail", "results").Env()

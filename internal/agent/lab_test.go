@@ -100,13 +100,15 @@ type lab struct {
 	agent  *Agent
 }
 
+func objectKey(i int) store.Key { return store.Key(fmt.Sprintf("mail/%04d", i)) }
+
 // newLab returns a lab whose store holds n objects "mail/000…" with the text that body returns.
 func newLab(t *testing.T, n int, body func(i int) string) *lab {
 	t.Helper()
 	l := &lab{script: &script{}, store: mem.New()}
 	l.input = l.store.Bucket("in")
 	for i := range n {
-		if _, err := l.store.Bucket("in").Put(t.Context(), store.Key(fmt.Sprintf("mail/%04d", i)), []byte(body(i))); err != nil {
+		if _, err := l.store.Bucket("in").Put(t.Context(), objectKey(i), []byte(body(i))); err != nil {
 			t.Fatal(err)
 		}
 	}

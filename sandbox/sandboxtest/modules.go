@@ -63,25 +63,9 @@ func i32(n int32) []byte {
 	}
 }
 
-// wasiTypes are the host functions with their types: parameters, a colon, results; i is i32, I is i64.
-var wasiTypes = map[string]string{
-	"args_get": "ii:i", "args_sizes_get": "ii:i", "environ_get": "ii:i", "environ_sizes_get": "ii:i",
-	"clock_res_get": "ii:i", "clock_time_get": "iIi:i",
-	"fd_advise": "iIIi:i", "fd_allocate": "iII:i", "fd_close": "i:i", "fd_datasync": "i:i", "fd_fdstat_get": "ii:i",
-	"fd_fdstat_set_flags": "ii:i", "fd_fdstat_set_rights": "iII:i", "fd_filestat_get": "ii:i", "fd_filestat_set_size": "iI:i",
-	"fd_filestat_set_times": "iIIi:i", "fd_pread": "iiiIi:i", "fd_prestat_get": "ii:i", "fd_prestat_dir_name": "iii:i",
-	"fd_pwrite": "iiiIi:i", "fd_read": "iiii:i", "fd_readdir": "iiiIi:i", "fd_renumber": "ii:i", "fd_seek": "iIii:i",
-	"fd_sync": "i:i", "fd_tell": "ii:i", "fd_write": "iiii:i",
-	"path_create_directory": "iii:i", "path_filestat_get": "iiiii:i", "path_filestat_set_times": "iiiiIIi:i", "path_link": "iiiiiii:i",
-	"path_open": "iiiiiIIii:i", "path_readlink": "iiiiii:i", "path_remove_directory": "iii:i", "path_rename": "iiiiii:i",
-	"path_symlink": "iiiii:i", "path_unlink_file": "iii:i",
-	"poll_oneoff": "iiii:i", "proc_exit": "i:", "proc_raise": "i:i", "sched_yield": ":i", "random_get": "ii:i",
-	"sock_accept": "iii:i", "sock_recv": "iiiiii:i", "sock_send": "iiiii:i", "sock_shutdown": "ii:i",
-}
-
-// A build is a command under construction that imports functions of WASI.
+// A build is a command under construction that imports functions of the host.
 type build struct {
-	imports []string // their indices are those of the functions
+	imports []string // of hostTypes; their indices are those of the functions
 	pages   uint64   // of memory, least
 	locals  []byte   // declaration; nil: none
 	globals [][]byte
@@ -96,12 +80,13 @@ func (b *build) module() []byte {
 	n := uint64(len(b.imports))
 	types, imports := [][]byte{{0x60, 0, 0}}, [][]byte{}
 	for i, f := range b.imports {
-		params, results, _ := strings.Cut(wasiTypes[f], ":")
+		module, signature := hostFunction(f)
+		params, results, _ := strings.Cut(signature, ":")
 		kinds := func(s string) []byte {
 			return bytes.Map(func(r rune) rune { return map[rune]rune{'i': 0x7f, 'I': 0x7e}[r] }, []byte(s))
 		}
 		types = append(types, cat([]byte{0x60}, sized(kinds(params)), sized(kinds(results))))
-		imports = append(imports, cat(name("wasi_snapshot_preview1"), name(f), []byte{0}, num(uint64(i+1))))
+		imports = append(imports, cat(name(module), name(f), []byte{0}, num(uint64(i+1))))
 	}
 	locals := b.locals
 	if locals == nil {
@@ -197,71 +182,5 @@ func growsTable() []byte {
 	return b.module()
 }
 
-// canaries traps if it finds something that it has left in memory, in its data, in a global, in a table, or in what the host knows of it;
-// then it leaves that.
-func canaries() []byte {
-	b := &build{
-		imports: []string{"fd_close", "fd_fdstat_get", "clock_time_get"}, pages: 2,
-		globals: [][]byte{cat([]byte{0x7f, 1}, i32(0), []byte{0x0b}), {0x7e, 1, 0x42, 9, 0x0b}},
-		tables:  [][]byte{{0x70, 0, 4}},
-		data:    [][]byte{text(2000, "x")},
-	}
-	load := func(at int32) []byte { return cat(i32(at), []byte{0x28, 2, 0}) }
-	store := func(at, v int32) []byte { return cat(i32(at), i32(v), []byte{0x36, 2, 0}) }
-	b.code = cat(
-		load(0), unlessZero, load(65536), unlessZero, load(131068), unlessZero,
-		load(2000), i32('x'), []byte{0x47}, unlessZero,
-		[]byte{0x3f, 0}, i32(2), []byte{0x47}, unlessZero, // memory.size
-		[]byte{0x23, 0}, unlessZero, []byte{0x23, 1, 0x42, 9, 0x52}, unlessZero,
-		i32(1), []byte{0x25, 0, 0xd1, 0x45}, unlessZero, // table.get, ref.is_null
-		[]byte{0xfc, 16, 0}, i32(4), []byte{0x47}, unlessZero, // table.size
-		i32(2), i32(4096), []byte{0x10, 1}, unlessZero, // stderr is open
-		// The clock begins where it began: its first look differs from the last one's by no run.
-		i32(1), []byte{0x42, 0}, i32(8), []byte{0x10, 2}, unlessZero,
-		i32(8), []byte{0x29, 3, 0, 0x42}, leb(2000), []byte{0x56}, unlessZero, // no more than two ticks, in nanoseconds
-
-		store(0, 1), store(65536, 2), store(131068, 3), store(2000, 'y'),
-		i32(7), []byte{0x24, 0, 0x42, 8, 0x24, 1}, // global.set
-		i32(1), []byte{0xd2}, num(3), []byte{0x26, 0}, // table.set of ref.func
-		[]byte{0xd0, 0x70}, i32(3), []byte{0xfc, 15, 0, 0x1a}, // table.grow
-		i32(1), []byte{0x40, 0, 0x1a}, store(131072, 5), // memory.grow
-		i32(2), []byte{0x10, 0, 0x1a}, // fd_close
-	)
-	return b.module()
-}
-
 // leb returns a signed number as a constant holds it.
 func leb(n int32) []byte { return i32(n)[1:] }
-
-// wild calls a host function with one argument after the other at and beyond the end of memory, the others being harmless. What it
-// answers is its own concern, but after it the module counts its memory and finds all that it has beside what it pointed to.
-func wild(function string) []byte {
-	params, results, _ := strings.Cut(wasiTypes[function], ":")
-	b := &build{imports: []string{function}, pages: 1, data: [][]byte{text(60000, "canary")}}
-	for i := range params {
-		for _, v := range []int32{-1, -2, -8, -16, -65536, 1 << 30, 1<<31 - 1, -1 << 31, 65536, 65537, 65535, 65534, 65532, 65528, 65520, 0} {
-			for j, kind := range params {
-				switch {
-				case kind == 'I' && i == j:
-					b.code = append(b.code, 0x42)
-					b.code = append(b.code, leb(v)...)
-				case kind == 'I':
-					b.code = append(b.code, 0x42, 0)
-				case i == j:
-					b.code = append(b.code, i32(v)...)
-				case j == 0 && !strings.HasSuffix(function, "_get"):
-					b.code = append(b.code, i32(1)...) // a descriptor that is there
-				default:
-					b.code = append(b.code, i32(64)...)
-				}
-			}
-			b.code = append(b.code, 0x10, 0)
-			if results != "" {
-				b.code = append(b.code, 0x1a)
-			}
-		}
-	}
-	b.code = append(b.code, cat([]byte{0x3f, 0}, i32(1), []byte{0x47}, unlessZero)...)
-	b.code = append(b.code, cat(i32(60000), []byte{0x28, 0, 0}, i32('c'|'a'<<8|'n'<<16|'a'<<24), []byte{0x47}, unlessZero)...)
-	return b.module()
-}

@@ -10,14 +10,38 @@ import (
 
 // TestHostFunctions checks that attacks know every function that a module may import.
 func TestHostFunctions(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "../wasi_host.go", nil, 0)
+	for _, tt := range []struct {
+		file, table string
+		types       map[string]string
+	}{
+		{"../wasi_host.go", "wasiCalls", wasiTypes},
+		{"../millrace_host.go", "millraceCalls", millraceTypes},
+	} {
+		found := declaredCalls(t, tt.file, tt.table)
+		for name := range found {
+			if _, ok := tt.types[name]; !ok {
+				t.Errorf("%s has no attacks", name)
+			}
+		}
+		for name := range tt.types {
+			if !found[name] {
+				t.Errorf("%s is no host function", name)
+			}
+		}
+	}
+}
+
+// declaredCalls returns the first string of each element of a table in a file of Go.
+func declaredCalls(t *testing.T, path, table string) map[string]bool {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	found := map[string]bool{}
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
-		if !ok || spec.Names[0].Name != "wasiCalls" {
+		if !ok || spec.Names[0].Name != table {
 			return true
 		}
 		for _, e := range spec.Values[0].(*ast.CompositeLit).Elts {
@@ -25,14 +49,5 @@ func TestHostFunctions(t *testing.T) {
 		}
 		return false
 	})
-	for name := range found {
-		if _, ok := wasiTypes[name]; !ok {
-			t.Errorf("%s has no attacks", name)
-		}
-	}
-	for name := range wasiTypes {
-		if !found[name] {
-			t.Errorf("%s is no host function", name)
-		}
-	}
+	return found
 }

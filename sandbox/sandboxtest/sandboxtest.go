@@ -20,13 +20,14 @@ import (
 	"github.com/millrace/millrace/sandbox"
 )
 
-// An Engine opens programs: sandbox.OpenWasm or sandbox.OpenNative.
+// An Engine opens programs: sandbox.OpenWasm, sandbox.OpenCompiled or sandbox.OpenNative.
 type Engine string
 
 // Engines.
 const (
-	Wasm   Engine = "wasm"
-	Native Engine = "native"
+	Wasm     Engine = "wasm"
+	Compiled Engine = "compiled" // what sandbox.CompileWasm returns
+	Native   Engine = "native"
 )
 
 // Main runs the tests, or serves guests if this process is a jailed child. It does not return.

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/millrace/millrace/sandbox"
 )
 
@@ -135,6 +137,10 @@ func serve(channel *os.File) error {
 			var err error
 			guest, err = sandbox.OpenWasm(context.Background(), q.Code)
 			a = newAnswer(err)
+		case Compiled:
+			var err error
+			guest, err = openCompiled(q.Code)
+			a = newAnswer(err)
 		case Native:
 			var err error
 			guest, err = sandbox.OpenNative(q.Code, nil)
@@ -152,4 +158,18 @@ func serve(channel *os.File) error {
 			return fmt.Errorf("channel: %w", err)
 		}
 	}
+}
+
+// openCompiled opens a compiled module.
+func openCompiled(code []byte) (sandbox.Guest, error) {
+	fd, err := unix.MemfdCreate("compiled", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), "compiled")
+	defer f.Close()
+	if _, err := f.Write(code); err != nil {
+		return nil, err
+	}
+	return sandbox.OpenCompiled(context.Background(), f, 0)
 }

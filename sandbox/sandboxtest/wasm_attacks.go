@@ -86,6 +86,3 @@ func repeatedFill() []byte {
 func straight(op ...byte) []byte {
 	return bytes.Repeat(cat(i32(0), i32(1), i32(64<<20-1), op), 3000)
 }
-
-// Healthy is a module that is not hostile: it traps if it finds what a run before it has left.
-func Healthy() []byte { return canaries() }

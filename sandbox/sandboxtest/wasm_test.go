@@ -5,9 +5,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"maps"
-	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +15,7 @@ import (
 // nextWorks checks that another module runs in a jail after an attack, as it does in a new one.
 func nextWorks(t *testing.T, j *Jail) {
 	t.Helper()
-	err := j.open(Wasm, canaries())
+	err := j.open(Wasm, Healthy())
 	for range 2 {
 		if err == nil {
 			_, err = j.Run(context.Background(), &sandbox.Run{})
@@ -34,7 +31,7 @@ func TestWasmAttacks(t *testing.T) {
 		t.Skip("the race detector takes memory and time that the limits of this test do not leave")
 	}
 	o := NewOutside(t)
-	healthy := canaries()
+	healthy := Healthy()
 	for _, a := range WasmAttacks() {
 		t.Run(a.Name, func(t *testing.T) {
 			j, err := Open(t, Wasm, healthy, nil)
@@ -88,44 +85,53 @@ func TestWasmAttacks(t *testing.T) {
 	}
 }
 
-// hostErrors are how guests end that call a function so; those of other functions get an error number.
-var hostErrors = map[string]error{
-	"proc_exit": sandbox.ErrExit,
-}
-
 // TestWasmHostCalls calls each host function with pointers and lengths at and beyond the end of memory.
 func TestWasmHostCalls(t *testing.T) {
 	o := NewOutside(t)
-	j, err := Open(t, Wasm, canaries(), nil)
+	code, calls := HostCalls()
+	j, err := Open(t, Wasm, code, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, function := range slices.Sorted(maps.Keys(wasiTypes)) {
-		t.Run(function, func(t *testing.T) {
-			if err := j.open(Wasm, wild(function)); err != nil {
-				t.Fatal(err)
-			}
+	for _, c := range calls {
+		t.Run(c.Function, func(t *testing.T) {
 			o.Begin()
-			_, err := j.Run(context.Background(), &sandbox.Run{Args: []string{"a"}, Env: []string{"A=1"},
-				Limits: sandbox.Limits{Wall: 5 * time.Second, Memory: 16 << 20}, Streams: sandbox.Streams{Stdin: strings.NewReader("input")}})
-			if want := hostErrors[function]; want == nil && err != nil || !errors.Is(err, want) {
-				t.Errorf("error %v; want %v", err, want)
+			for range 2 { // what the first does to its guest, the second would show
+				_, err := j.Run(context.Background(), &sandbox.Run{Args: []string{"a"}, Env: []string{"A=1"},
+					Limits: sandbox.Limits{Wall: time.Minute, Memory: 16 << 20}, Streams: sandbox.Streams{Stdin: strings.NewReader(c.Input)}})
+				if c.Is == nil && err != nil || !errors.Is(err, c.Is) {
+					t.Errorf("error %v; want %v", err, c.Is)
+				}
 			}
 			o.Check(t)
 		})
 	}
+	nextWorks(t, j)
 }
 
-// TestWasmCanaries runs a guest that leaves things behind and looks for them.
+// TestWasmCanaries runs guests that leave things behind and look for them: one that begins afresh each time, and one that is restored.
 func TestWasmCanaries(t *testing.T) {
-	j, err := Open(t, Wasm, canaries(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 100 {
-		if _, err := j.Run(context.Background(), &sandbox.Run{}); err != nil {
-			t.Fatalf("run %d: %v", i, err)
-		}
+	for name, code := range map[string][]byte{"fresh": Healthy(), "restored": Restored()} {
+		t.Run(name, func(t *testing.T) {
+			j, err := Open(t, Wasm, code, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			restored := 0
+			for i := range 100 {
+				in := Canary(i)
+				report, err := j.Run(context.Background(), &sandbox.Run{Streams: sandbox.Streams{Stdin: strings.NewReader(in)}})
+				if err != nil {
+					t.Fatalf("run %d: %v", i, err)
+				}
+				if report.Restored {
+					restored++
+				}
+			}
+			if (restored >= 70) != (name == "restored") {
+				t.Errorf("%d runs of 100 were restored", restored)
+			}
+		})
 	}
 }
 
@@ -134,7 +140,7 @@ var guestAttacks = []string{"recurse", "memory 2000", "loop", "out 1000000", "pa
 
 func TestWasmGuestAttacks(t *testing.T) {
 	o := NewOutside(t)
-	healthy := open(t, Wasm, nil)
+	healthy := open(t, Compiled, nil)
 	for _, args := range guestAttacks {
 		t.Run(args, func(t *testing.T) {
 			o.Begin()
@@ -153,7 +159,7 @@ func TestWasmGuestAttacks(t *testing.T) {
 
 // TestWasmClock checks that time and chance are those of the run, not those of the machine.
 func TestWasmClock(t *testing.T) {
-	j := open(t, Wasm, nil)
+	j := open(t, Compiled, nil)
 	get := func(verb string, seed uint64) string {
 		t.Helper()
 		var out bytes.Buffer
@@ -179,24 +185,14 @@ func TestWasmMutants(t *testing.T) {
 		modules = 10_000
 	}
 	t.Logf("%d modules, seed %d", modules, seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
-	bases := [][]byte{canaries(), wild("fd_write"), wild("poll_oneoff"), wild("path_open"), exits(true, 20), command(1, calls(5)...)}
 	o := NewOutside(t)
-	j, err := Open(t, Wasm, bases[0], nil)
+	j, err := Open(t, Wasm, Healthy(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.Begin()
 	ran := 0
-	for i := range modules {
-		m := bytes.Clone(bases[i%len(bases)])
-		if rng.IntN(2) == 0 {
-			m = m[:rng.IntN(len(m))]
-		} else {
-			for range 1 + rng.IntN(3) {
-				m[rng.IntN(len(m))] ^= 1 << rng.IntN(8)
-			}
-		}
+	for m := range Mutants(seed, modules) {
 		if err := j.open(Wasm, m); err != nil {
 			if !errors.Is(err, sandbox.ErrModule) {
 				t.Fatalf("module %x: %v", m, err)
@@ -209,7 +205,7 @@ func TestWasmMutants(t *testing.T) {
 			t.Fatalf("module %x: %v", m, err)
 		}
 		if err != nil && strings.HasSuffix(err.Error(), ": killed") { // from outside
-			if j, err = Open(t, Wasm, bases[0], nil); err != nil {
+			if j, err = Open(t, Wasm, Healthy(), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
