@@ -1,0 +1,21 @@
+// Guest is one of the programs, chosen when it is built: -ldflags "-X main.name=words".
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/millrace/millrace/internal/chaos/programs"
+	"github.com/millrace/millrace/job"
+)
+
+var name string
+
+func main() {
+	j, err := programs.Lookup(name)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	job.Main(j)
+}
