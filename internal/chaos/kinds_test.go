@@ -93,7 +93,7 @@ func (k *kind) lines(n int) []string {
 	all := make([]string, linesOfKind/max(k.inputs, 1))
 	for i := range all {
 		all[i] = k.line(r)
-		if k.name == "lines" && r.IntN(3) == 0 {
+		if k.mapOnly && r.IntN(3) == 0 { // what is looked for
 			all[i] += "a"
 		}
 	}

@@ -302,13 +302,7 @@ func (s *sameness) programOf(t *testing.T, c *choice, spec *job.Spec, opts *loca
 	}
 	spec.Program = job.Program{Engine: job.Builtin, Name: "fields"}
 	if c.kind.builtin != "" {
-		spec.Program.Name, spec.Reducer = c.kind.builtin, ""
-		for i := 0; i < len(c.kind.params); i += 2 {
-			if spec.Params == nil {
-				spec.Params = make(map[string]string)
-			}
-			spec.Params[c.kind.params[i]] = c.kind.params[i+1]
-		}
+		spec.Program.Name, spec.Reducer, spec.Params = c.kind.builtin, "", c.kind.parameters()
 	}
 	if c.seed%2 == 0 { // it is the same without a jail
 		opts.Pool = agent.NewPool(agent.InProcess(nil))

@@ -4,7 +4,7 @@ package programs
 
 import (
 	"bufio"
-	"fmt"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -60,7 +60,7 @@ func Lookup(name string) (*job.Job, error) {
 	case "join":
 		return job.MapGroup(sides, reducer.Join(reducer.Outer, pair)), nil
 	}
-	return nil, fmt.Errorf("no program %q", name)
+	return nil, errors.New("no program " + strconv.Quote(name))
 }
 
 // lines emits the lines that hold an a.

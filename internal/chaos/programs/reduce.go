@@ -3,8 +3,8 @@ package programs
 import (
 	"iter"
 	"slices"
+	"strconv"
 
-	"github.com/millrace/millrace/job/jsonvalue"
 	"github.com/millrace/millrace/reducer"
 )
 
@@ -33,7 +33,7 @@ func all(key string, values iter.Seq[string], emit func(string, string)) error {
 	return nil
 }
 
-func top(key string, values iter.Seq[int64], emit func(string, jsonvalue.Of[[]int64])) error {
+func top(key string, values iter.Seq[int64], emit func(string, reducer.Document)) error {
 	var most []int64 // values come in their order
 	for v := range values {
 		most = append(most, v)
@@ -41,8 +41,14 @@ func top(key string, values iter.Seq[int64], emit func(string, jsonvalue.Of[[]in
 			most = most[1:]
 		}
 	}
-	slices.Reverse(most)
-	emit(key, jsonvalue.Of[[]int64]{V: most})
+	list := []byte{'['}
+	for _, v := range slices.Backward(most) {
+		if len(list) > 1 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendInt(list, v, 10)
+	}
+	emit(key, append(list, ']'))
 	return nil
 }
 
@@ -58,6 +64,13 @@ func distinct(key string, values iter.Seq[string], emit func(string, int64)) err
 	return nil
 }
 
-func pair(_ string, left, right *string) jsonvalue.Of[[2]*string] {
-	return jsonvalue.Of[[2]*string]{V: [2]*string{left, right}}
+// pair returns a list of both. Lines hold nothing that JSON writes otherwise than Go.
+func pair(_ string, left, right *string) reducer.Document {
+	text := func(s *string) string {
+		if s == nil {
+			return "null"
+		}
+		return strconv.Quote(*s)
+	}
+	return reducer.Document("[" + text(left) + "," + text(right) + "]")
 }

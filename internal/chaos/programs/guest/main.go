@@ -2,9 +2,6 @@
 package main
 
 import (
-	"fmt"
-	"os"
-
 	"github.com/millrace/millrace/internal/chaos/programs"
 	"github.com/millrace/millrace/job"
 )
@@ -14,8 +11,7 @@ var name string
 func main() {
 	j, err := programs.Lookup(name)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		panic(err)
 	}
 	job.Main(j)
 }
