@@ -132,9 +132,12 @@ func (d *disturbed) steps(t *testing.T) (want map[string]string, names []string)
 // A runner is killed at each step of its conversation, before and after the frame has passed: when its run is written but not reported, when it is reported
 // but not committed, in the middle of what a reducer is given, between its results and its report. There is one slot for everything.
 func TestKillAtEachFrame(t *testing.T) {
-	for name, j := range map[string]*job.Job{"combined": count(), "grouped": groups()} {
+	for name, j := range map[string]*job.Job{"combined": count(), "grouped": groups(), "ranges": groups()} {
 		t.Run(name, func(t *testing.T) {
 			d := newDisturbed(t, j)
+			if name == "ranges" {
+				d.spec.Partition = job.ByRange
+			}
 			want, names := d.steps(t)
 			for _, at := range names {
 				for _, after := range []bool{false, true} {
@@ -165,7 +168,7 @@ func TestKillAtEachFrame(t *testing.T) {
 					if fmt.Sprint(got) != fmt.Sprint(want) {
 						t.Errorf("%s, after %t: the output is another", at, after)
 					}
-					harmless := strings.HasPrefix(at, "start") || after && strings.HasSuffix(at, "← D")
+					harmless := strings.HasPrefix(at, "start") || strings.HasPrefix(at, "sample") || after && strings.HasSuffix(at, "← D")
 					if res.Counters.Retries == 0 && !harmless {
 						t.Errorf("%s, after %t: nothing was tried again", at, after)
 					}

@@ -30,6 +30,8 @@ func (f *frame) name() string {
 	phase, arrow := "start", "→"
 	switch {
 	case f.attempt.Task == "":
+	case f.attempt.Try == 0:
+		phase = "sample"
 	case f.attempt.Task.IsReduce():
 		phase = "reduce"
 	default:
