@@ -57,6 +57,8 @@ func Lookup(name string) (*job.Job, error) {
 		return job.MapReduce(pairs(entry), reducer.First[int64, string]()), nil
 	case "last":
 		return job.MapReduce(pairs(entry), reducer.Last[int64, string]()), nil
+	case "misbehave":
+		return job.MapGroup(pairs(text), misbehave), nil
 	case "join":
 		return job.MapGroup(sides, reducer.Join(reducer.Outer, pair)), nil
 	}

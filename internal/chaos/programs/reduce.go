@@ -1,7 +1,9 @@
 package programs
 
 import (
+	"bytes"
 	"iter"
+	"os"
 	"slices"
 	"strconv"
 
@@ -61,6 +63,26 @@ func distinct(key string, values iter.Seq[string], emit func(string, int64)) err
 		last = v
 	}
 	emit(key, n)
+	return nil
+}
+
+// misbehave does to its process what the first value of a key says.
+func misbehave(key string, values iter.Seq[string], emit func(string, string)) error {
+	var held [][]byte
+	for what := range values {
+		switch what {
+		case "exit":
+			os.Exit(3)
+		case "loop":
+			for n := 0; n >= 0; n = (n + 1) & 0xffff { //nolint:revive // it never ends
+			}
+		case "memory":
+			for {
+				held = append(held, bytes.Repeat([]byte{1}, 1<<20))
+			}
+		}
+		emit(key, what+strconv.Itoa(len(held)))
+	}
 	return nil
 }
 
