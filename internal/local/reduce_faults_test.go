@@ -340,3 +340,35 @@ func TestPoisonKey(t *testing.T) {
 		}
 	}
 }
+
+// A reducer that stands still holds up nobody: mappers end their work, and it goes on when it can.
+func TestReducerStandsStill(t *testing.T) {
+	d := newDisturbed(t, groups())
+	d.spec.Slots = 2
+	want, _ := d.steps(t)
+	mapped := make(chan struct{}, 100)
+	d.told = func(r job.AttemptReport) {
+		if !r.Attempt.Task.IsReduce() {
+			mapped <- struct{}{}
+		}
+	}
+	var still atomic.Bool
+	d.see = func(f frame, _ *relayed) {
+		if f.toAgent || f.kind != runner.KindRuns || still.Swap(true) {
+			return
+		}
+		for deadline := time.After(30 * time.Second); len(mapped) < 10; {
+			select {
+			case <-deadline:
+				t.Errorf("only %d of 10 map tasks are done", len(mapped))
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+		time.Sleep(300 * time.Millisecond)
+	}
+	_, got, err := d.run(t, t.Context())
+	if err != nil || !still.Load() || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%v; stood still: %t; the output is the same: %t", err, still.Load(), fmt.Sprint(got) == fmt.Sprint(want))
+	}
+}
