@@ -74,6 +74,14 @@ fuzz: ## Run each fuzzer for FUZZTIME (15m).
 soak-simulation: ## Simulate a million jobs, each on a schedule of faults of its own.
 	$(GO) test -count=1 -v -run '^TestSimulation$$' -timeout 60m ./internal/coordinator -sim.count 1000000
 
+.PHONY: soak-metamorphic
+soak-metamorphic: deps ## Run a thousand jobs by engines, stores, splits, budgets and so on that are chosen by chance: the output is always the same.
+	$(GO) test -count=1 -v -run '^TestSame$$' -timeout 120m ./internal/chaos -same.count 1000
+
+.PHONY: soak-kills
+soak-kills: deps ## Kill five hundred runners and millraces at random moments of five jobs: the output is always the same.
+	$(GO) test -count=1 -v -run '^TestKills$$' -timeout 120m ./internal/chaos -kill.count 500
+
 .PHONY: soak-sandbox
 soak-sandbox: deps ## Restore a guest a million times; open 10,000 damaged modules, in a jail and in jobs, as root and as an ordinary user.
 	SANDBOX_SOAK=1000000 $(GO) test -count=1 -v -run '^TestCanaries$$' -timeout 60m ./sandbox

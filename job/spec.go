@@ -31,6 +31,7 @@ type Spec struct {
 	Limits    Limits    `json:"limits,omitzero"`
 	Isolation Isolation `json:"isolation,omitempty"`
 	Tolerate  Tolerance `json:"tolerate,omitempty"` // failed objects that still commit
+	Split     int       `json:"split,omitempty"`    // most objects that one attempt maps, for those that take long each; 0 means what the size of the job suggests
 	Slots     int       `json:"slots,omitempty"`    // runners at once on this node; 0 means one per core
 	Limit     int64     `json:"limit,omitempty"`    // stop after so many printed records; 0 means all
 	OKExit    []int     `json:"ok_exit,omitempty"`  // exit codes of a command that mean success; empty means 0

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/millrace/millrace/internal/tempdir"
 	"github.com/millrace/millrace/job"
 	builtins "github.com/millrace/millrace/mapper/builtin"
 )
@@ -149,12 +150,12 @@ func (a *app) build(dir string, engine job.Engine) (path string, cleanup func(),
 	if err != nil {
 		return "", nil, fmt.Errorf("build %s: no go command in PATH: install Go, or give a .wasm file or an executable", dir)
 	}
-	temp, err := os.MkdirTemp("", "millrace-build-")
+	temp, err := tempdir.New("millrace-build-")
 	if err != nil {
 		return "", nil, err
 	}
-	cleanup = func() { _ = os.RemoveAll(temp) }
-	path = filepath.Join(temp, "program")
+	cleanup = func() { _ = temp.Close() }
+	path = filepath.Join(temp.Path, "program")
 	cmd := exec.CommandContext(a.ctx, goTool, "build", "-trimpath", "-ldflags=-s", "-o", path, ".")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PWD="+dir, "CGO_ENABLED=0", "GOOS=linux")

@@ -53,10 +53,15 @@ func (a *Agent) Cuts(ctx context.Context, splits []job.Split, n int) ([][]byte, 
 // sample maps objects and returns some of the keys that they emit. Objects that are in flight again and again when their runners die are left out.
 func (a *Agent) sample(ctx context.Context, objects []plan.Object, n int) ([][]byte, error) {
 	deaths := make(map[store.Key]int)
+	others := 0 // deaths with no object in flight
 	for {
 		keys, flying, err := a.sampleOnce(ctx, objects, n)
-		if !errors.Is(err, errDied) || ctx.Err() != nil || flying < 0 || flying >= len(objects) {
+		if !errors.Is(err, errDied) || ctx.Err() != nil || others == launches {
 			return keys, err
+		}
+		if flying < 0 || flying >= len(objects) {
+			others++
+			continue
 		}
 		key := objects[flying].Key
 		if deaths[key]++; deaths[key] == sampleDeaths {

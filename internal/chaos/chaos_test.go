@@ -1,5 +1,5 @@
-// Package chaos kills things while jobs run: runners, and the whole of millrace, at random and at each step of committing. Whatever
-// is killed, the output is that of an undisturbed run, or there is none.
+// Package chaos does to jobs what must not matter. It kills things while they run: runners, and the whole of millrace, at random and at each step of
+// committing. It runs them by other engines, from and to other stores, in other pieces. The output is always that of an undisturbed run, or there is none.
 package chaos
 
 import (
@@ -87,12 +87,14 @@ func obey(text string) int {
 	return 0
 }
 
-// A bench is a directory of mails and a place for outputs.
+// A bench is a job, and a place for the outputs of its runs.
 type bench struct {
-	in, out string
-	uri     string            // of out
-	want    map[string]string // content of an undisturbed output
-	rand    *rand.Rand
+	job  job.Spec          // without output
+	out  string            // directory of outputs
+	uri  string            // of out
+	env  []string          // of millrace, beside that of the test
+	want map[string]string // content of an undisturbed output
+	rand *rand.Rand
 }
 
 func newBench(t *testing.T, mails int) *bench {
@@ -109,30 +111,39 @@ func newS3Bench(t *testing.T, mails int) *bench {
 	return benchAt(t, mails, filepath.Join(g.Dir, "out"), "s3://out")
 }
 
+// benchAt returns a bench that counts the words of mails.
 func benchAt(t *testing.T, mails int, out, uri string) *bench {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	b := &bench{in: t.TempDir(), out: out, uri: uri, rand: rand.New(rand.NewPCG(seed, 1))}
-	if _, err := mailgen.New(7, nil).Write(b.in, mails); err != nil {
+	in := t.TempDir()
+	b := &bench{out: out, uri: uri, rand: rand.New(rand.NewPCG(seed, 1)), job: job.Spec{
+		Inputs: []string{"file://" + in}, Program: job.Program{Engine: job.Builtin, Name: "words"}, Reducers: 3, Slots: 2,
+	}}
+	if _, err := mailgen.New(7, nil).Write(in, mails); err != nil {
 		t.Fatal(err)
 	}
-	r := b.start(t, "want", 0).end(t)
-	if r.Error != "" {
-		t.Fatal(r.Error)
-	}
-	b.want = b.content(t, "want")
-	if len(b.want) != 3 {
+	if b.undisturbed(t); len(b.want) != 3 {
 		t.Fatalf("an undisturbed job made %d parts, want 3", len(b.want))
 	}
 	return b
 }
 
-func (b *bench) spec(out string) job.Spec {
-	return job.Spec{
-		Inputs: []string{"file://" + b.in}, Output: b.uri + "/" + out,
-		Program: job.Program{Engine: job.Builtin, Name: "words"}, Reducers: 3, Slots: 2,
+// undisturbed runs the job for what it is to make.
+func (b *bench) undisturbed(t *testing.T) {
+	t.Helper()
+	if r := b.start(t, "want", 0).end(t); r.Error != "" {
+		t.Fatal(r.Error)
 	}
+	if b.want = b.content(t, "want"); len(b.want) == 0 {
+		t.Fatal("an undisturbed job made nothing")
+	}
+}
+
+func (b *bench) spec(out string) job.Spec {
+	s := b.job
+	s.Output = b.uri + "/" + out
+	return s
 }
 
 // content returns the parts of an output by name.
@@ -140,7 +151,7 @@ func (b *bench) content(t *testing.T, out string) map[string]string {
 	t.Helper()
 	parts := make(map[string]string)
 	for _, name := range b.visible(t, out) {
-		if !strings.HasPrefix(name, "part-") {
+		if name == "_manifest.json" {
 			continue
 		}
 		p, err := os.ReadFile(filepath.Join(b.out, out, name))
@@ -184,7 +195,7 @@ func (b *bench) same(t *testing.T, out string) {
 	}
 	for name, want := range b.want {
 		if got[name] != want {
-			t.Errorf("%s/%s differs from that of an undisturbed job", out, name)
+			t.Errorf("%s/%s differs from that of an undisturbed job: %s", out, name, firstDifference(got[name], want))
 		}
 	}
 	if _, err := os.Stat(filepath.Join(b.out, out, "_manifest.json")); err != nil {
@@ -206,7 +217,7 @@ func (b *bench) start(t *testing.T, out string, step int) *process {
 		t.Fatal(err)
 	}
 	p := &process{cmd: exec.Command("/proc/self/exe")}
-	p.cmd.Env = append(os.Environ(), orderEnv+"="+string(text))
+	p.cmd.Env = append(append(os.Environ(), b.env...), orderEnv+"="+string(text))
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -228,8 +239,10 @@ func (p *process) end(t *testing.T) report {
 }
 
 // children returns the processes that p has started and that live: its runners.
-func (p *process) children() (pids []int) {
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.cmd.Process.Pid))
+func (p *process) children() []int { return childrenOf(p.cmd.Process.Pid) }
+
+func childrenOf(pid int) (pids []int) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	if err != nil {
 		return nil
 	}

@@ -20,13 +20,14 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/internal/tempdir"
 )
 
 // MaxMessage bounds a request, a reply, a piece of news, and the records of one Append together, in bytes.
@@ -62,7 +63,7 @@ type Cluster struct {
 	stream   jetstream.Stream
 	js       jetstream.JetStream
 	handlers int
-	tmp      string // removed by Close
+	tmp      *tempdir.Dir // of the engine in memory
 
 	mu     sync.Mutex
 	stops  map[int]func() // of services and subscriptions
@@ -95,12 +96,12 @@ func Embed(opts *Options) (*Cluster, error) {
 func (c *Cluster) start(o *Options) error {
 	dir, storage := o.Dir, jetstream.FileStorage
 	if dir == "" {
-		tmp, err := os.MkdirTemp("", "millrace-cluster-") // only we may enter it
+		tmp, err := tempdir.New("millrace-cluster-")
 		if err != nil {
 			return err
 		}
 		c.tmp = tmp
-		dir, storage = tmp, jetstream.MemoryStorage
+		dir, storage = tmp.Path, jetstream.MemoryStorage
 	}
 	s, err := server.NewServer(&server.Options{
 		ServerName:             "millrace",
@@ -160,8 +161,8 @@ func (c *Cluster) Close() error {
 		c.server.Shutdown()
 		c.server.WaitForShutdown()
 	}
-	if c.tmp != "" {
-		return os.RemoveAll(c.tmp)
+	if c.tmp != nil {
+		return c.tmp.Close()
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func TestEmbedLeavesNothing(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	c := embed(t, nil)
-	if info, err := os.Stat(c.tmp); err != nil || info.Mode().Perm() != 0o700 {
+	if info, err := os.Stat(c.tmp.Path); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("directory %v, %v: want one that only we may enter", info, err)
 	}
 	if c.server.Addr() != nil {

@@ -275,7 +275,7 @@ func (r *running) plan(ctx context.Context, c *coordinator.Coordinator, reducers
 func (r *running) planOptions(reducers int) *plan.Options {
 	return &plan.Options{
 		Include: r.spec.Include, Exclude: r.spec.Exclude, ModifiedSince: r.spec.ModifiedSince,
-		Reducers: reducers, Output: r.places.output != nil,
+		Split: r.spec.Split, Reducers: reducers, Output: r.places.output != nil,
 	}
 }
 

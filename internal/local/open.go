@@ -19,6 +19,7 @@ import (
 	"github.com/millrace/millrace/internal/coordinator/commit"
 	"github.com/millrace/millrace/internal/coordinator/plan"
 	"github.com/millrace/millrace/internal/runner"
+	"github.com/millrace/millrace/internal/tempdir"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/job/jobfile"
 	"github.com/millrace/millrace/store"
@@ -224,12 +225,12 @@ func (r *running) workArea(ctx context.Context) (plan.Area, error) {
 		r.then(b.Close)
 		return plan.BucketArea(b, commit.Dir(u.Prefix)+store.Key("plan-"+r.id+"/")), nil
 	}
-	dir, err := os.MkdirTemp("", "millrace-"+r.id+"-")
+	dir, err := tempdir.New("millrace-plan-")
 	if err != nil {
 		return nil, err
 	}
-	a := plan.NewDirArea(dir)
-	r.then(func() error { return errors.Join(a.Close(), os.RemoveAll(dir)) })
+	a := plan.NewDirArea(dir.Path)
+	r.then(func() error { return errors.Join(a.Close(), dir.Close()) })
 	return a, nil
 }
 

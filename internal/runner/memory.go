@@ -23,7 +23,7 @@ type Memory struct {
 // and to show progress; it is a claim.
 type Status struct {
 	Started atomic.Uint64 // objects (and reduce attempts) begun since the runner started
-	Current atomic.Uint64 // index in its split of the object being mapped, plus one; 0 between objects
+	Current atomic.Uint64 // index in its split of the object being mapped, plus one; 1 while the program reduces; 0 between objects
 	Objects atomic.Int64  // of this attempt, mapped or failed
 	Bytes   atomic.Int64  // of those
 	Records atomic.Int64  // emitted by those; for text, lines

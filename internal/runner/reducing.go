@@ -90,6 +90,11 @@ func (s *server) reduce(ctx context.Context, payload []byte, spill *os.File) err
 	if err != nil {
 		return &attemptError{err}
 	}
+	if d.Stock == "" { // the agent watches over what is not ours
+		st := s.mem.Status()
+		st.Current.Store(1)
+		defer st.Current.Store(0)
+	}
 	use, err := s.program.reduce(ctx, m, func(key, result []byte) error {
 		s.done.Output++
 		return w.Record(key, result)

@@ -33,6 +33,7 @@ deterministic: check
 limits: {memory: 64MiB, wall: 30s, cpu: 1m30s, output: 4096, records: 1000, reads: 5, read_bytes: 1MiB, writes: 6, log: 10KB, log_lines: 7, shuffle: 1GB, spill: 2GB}
 isolation: split
 tolerate: 0.5%
+split: 9
 slots: 2
 limit: 10
 ok_exit: [0, 1]
@@ -69,6 +70,7 @@ func TestParse(t *testing.T) {
 			Output: 4096, Records: 1000, Reads: 5, ReadBytes: 1 << 20, Writes: 6, Log: 10e3, LogLines: 7, Shuffle: 1e9, Spill: 2e9},
 		Isolation: job.IsolateSplit,
 		Tolerate:  "0.5%",
+		Split:     9,
 		Slots:     2,
 		Limit:     10,
 		OKExit:    []int{0, 1},

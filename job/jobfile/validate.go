@@ -17,6 +17,7 @@ import (
 const (
 	maxReducers = 100_000
 	maxSlots    = 4096
+	maxSplit    = 4096 // what a plan takes into one
 	maxList     = 10_000
 )
 
@@ -83,6 +84,7 @@ func checkCounts(s *job.Spec) error {
 		got, most int64
 	}{
 		{"reducers", int64(s.Reducers), maxReducers},
+		{"split", int64(s.Split), maxSplit},
 		{"slots", int64(s.Slots), maxSlots},
 		{"limit", s.Limit, 1 << 62},
 		{"limits.memory", s.Limits.Memory, 1 << 40},

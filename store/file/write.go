@@ -27,16 +27,18 @@ func checkID(id string) error {
 	return nil
 }
 
-// A writer fills one staged file.
+// A writer fills one staged file. Until its first byte that has no name, where the file system has such files: a process that is killed before
+// it could write the handle down leaves nothing.
 type writer struct {
-	b    *Bucket
-	h    store.Handle
-	dir  int // descriptor of the staging directory
-	fd   int
-	sum  hash.Hash
-	size int64
-	err  error // why it takes no more bytes
-	done bool  // sealed or aborted
+	b     *Bucket
+	h     store.Handle
+	dir   int // descriptor of the staging directory
+	fd    int
+	named bool
+	sum   hash.Hash
+	size  int64
+	err   error // why it takes no more bytes
+	done  bool  // sealed or aborted
 }
 
 // Create makes an empty staged file.
@@ -66,11 +68,17 @@ func (b *Bucket) create(ctx context.Context, key store.Key) (*writer, error) {
 			return nil, err
 		}
 		fd, err := retry(func() (int, error) {
-			return unix.Openat(dir, h.ID, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o666)
+			return unix.Openat(dir, ".", unix.O_WRONLY|unix.O_TMPFILE|unix.O_CLOEXEC, 0o666)
 		})
+		named := err == unix.EOPNOTSUPP || err == unix.EISDIR // a file system, or a kernel, that knows only files with names
+		if named {
+			fd, err = retry(func() (int, error) {
+				return unix.Openat(dir, h.ID, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o666)
+			})
+		}
 		if err == nil {
 			b.staged.Store(true)
-			return &writer{b: b, h: h, dir: dir, fd: fd, sum: sha256.New()}, nil
+			return &writer{b: b, h: h, dir: dir, fd: fd, named: named, sum: sha256.New()}, nil
 		}
 		unix.Close(dir)
 		if err != unix.ENOENT { // somebody's Close took the directory away in between
@@ -82,15 +90,55 @@ func (b *Bucket) create(ctx context.Context, key store.Key) (*writer, error) {
 func (w *writer) Handle() store.Handle { return w.h }
 
 func (w *writer) Write(p []byte) (int, error) {
+	if w.err == nil {
+		w.err = w.name()
+	}
 	if w.err != nil {
 		return 0, w.b.wrap(w.h.Key, w.err)
 	}
+	n, err := w.write(p)
+	if err != nil {
+		return n, w.b.wrap(w.h.Key, err)
+	}
+	return n, nil
+}
+
+// name gives the staged file its name.
+func (w *writer) name() error {
+	if w.named {
+		return nil
+	}
+	root, err := w.b.rootFD()
+	if err != nil {
+		return err
+	}
+	for range 100 { // somebody's Close may take the directory away again in between
+		if err = w.link(w.dir, w.h.ID); err != unix.ENOENT {
+			break
+		}
+		dir, err := makeDirs(root, staging)
+		if err != nil {
+			return err
+		}
+		unix.Close(w.dir)
+		w.dir = dir
+	}
+	w.named = err == nil
+	return err
+}
+
+// link gives the file a name.
+func (w *writer) link(dir int, name string) error {
+	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", w.fd), dir, name, unix.AT_SYMLINK_FOLLOW)
+}
+
+func (w *writer) write(p []byte) (int, error) {
 	written := 0
 	for written < len(p) {
 		n, err := retry(func() (int, error) { return unix.Write(w.fd, p[written:]) })
 		if err != nil {
 			w.err = err
-			return written, w.b.wrap(w.h.Key, err)
+			return written, err
 		}
 		w.sum.Write(p[written : written+n])
 		w.size += int64(n)
@@ -114,6 +162,9 @@ func (w *writer) seal(ctx context.Context) (store.Pending, error) {
 	}
 	if ctx.Err() != nil {
 		return store.Pending{}, context.Cause(ctx)
+	}
+	if w.err = w.name(); w.err != nil {
+		return store.Pending{}, w.err
 	}
 	if err := unix.Fsync(w.fd); err != nil {
 		w.err = err // a second fsync could succeed without the bytes
@@ -151,7 +202,10 @@ func (w *writer) Abort(context.Context) error {
 	if w.done {
 		return nil
 	}
-	err := unlink(w.dir, w.h.ID)
+	var err error
+	if w.named {
+		err = unlink(w.dir, w.h.ID)
+	}
 	w.release()
 	if err != nil {
 		return w.b.wrap(w.h.Key, err)
@@ -269,29 +323,75 @@ func (b *Bucket) discard(ctx context.Context, h store.Handle) error {
 	return err
 }
 
-// Put writes a staged file and renames it to key.
+// Put writes a file and gives it the name of key.
 func (b *Bucket) Put(ctx context.Context, key store.Key, body []byte) (store.Object, error) {
-	w, err := b.Create(ctx, key, nil)
+	o, err := b.put(ctx, key, body)
 	if err != nil {
-		return store.Object{}, err
-	}
-	var p store.Pending
-	if _, err = w.Write(body); err == nil {
-		p, err = w.Seal(ctx)
-	}
-	if err != nil {
-		return store.Object{}, errors.Join(err, w.Abort(ctx))
-	}
-	o, err := b.Publish(ctx, p)
-	if errors.Is(err, store.ErrNotExist) {
-		// Somebody else's Put came right after this one; the object is theirs now.
-		o, err = b.Stat(ctx, key)
-	}
-	if err != nil {
-		_ = b.Discard(context.WithoutCancel(ctx), p.Handle)
-		return store.Object{}, err
+		return store.Object{}, b.wrap(key, err)
 	}
 	return o, nil
+}
+
+func (b *Bucket) put(ctx context.Context, key store.Key, body []byte) (o store.Object, err error) {
+	w, err := b.create(ctx, key)
+	if err != nil {
+		return o, err
+	}
+	defer func() { _ = w.Abort(ctx) }() // what was renamed is not there any more
+	if _, err = w.write(body); err == nil {
+		err = unix.Fsync(w.fd)
+	}
+	if err == nil {
+		err = w.putAt(key)
+	}
+	if err != nil {
+		return o, err
+	}
+	st, err := b.stat(ctx, key) // this file, or that of a Put that came right after
+	return object(key, &st), err
+}
+
+// putAt gives the file the name of key. Only where there is a file of that name already does it have another one before, for a moment.
+func (w *writer) putAt(key store.Key) error {
+	root, err := w.b.rootFD()
+	if err != nil {
+		return err
+	}
+	if !w.named {
+		done, err := w.linkTo(root, key)
+		if done || err != nil {
+			return err
+		}
+	}
+	if err := w.name(); err != nil {
+		return err
+	}
+	return place(root, w.h.ID, key)
+}
+
+// linkTo gives the file the name of key, and reports false if there is something of that name.
+func (w *writer) linkTo(root int, key store.Key) (bool, error) {
+	parent, name := split(string(key))
+	for range 100 { // a Delete may take the directory away again in between
+		dir, err := makeDirs(root, parent)
+		if err != nil {
+			return false, err
+		}
+		if err = w.link(dir, name); err == nil {
+			err = syncDir(dir)
+		}
+		unix.Close(dir)
+		switch err {
+		case nil:
+			return true, nil
+		case unix.EEXIST:
+			return false, nil
+		case unix.ENOENT:
+		default:
+			return false, err
+		}
+	}
+	return false, unix.ENOENT
 }
 
 // Delete removes the file under key, and the directories that it leaves empty.

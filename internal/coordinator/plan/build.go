@@ -23,6 +23,8 @@ type Options struct {
 	Exclude       []string  // globs over the key below its input; none may match
 	ModifiedSince time.Time // at or after
 
+	Split int // most objects of a split; 0 means MaxObjects
+
 	Reducers int  // partitions, for the expected requests
 	Output   bool // whether results go to a store, for the expected requests
 }
@@ -55,6 +57,7 @@ func Build(ctx context.Context, inputs []Input, area Area, o *Options, sink func
 		g:      g,
 		queue:  make(chan *block, writers),
 		digest: sha256.New(),
+		cut:    cut{most: int64(o.Split)},
 		sum:    Summary{Reducers: o.Reducers},
 	}
 	g.Go(func() error {

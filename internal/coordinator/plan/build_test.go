@@ -241,6 +241,22 @@ func TestSplits(t *testing.T) {
 	}
 }
 
+// No split has more objects than were asked for.
+func TestMostObjects(t *testing.T) {
+	splits, objects, _, err := build(t.Context(), NewDirArea(t.TempDir()), []Input{{uri("s3://b/mail/"), mails(1000)}}, &Options{Split: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range splits {
+		if want := min(7, 1000-7*i); s.Objects != want {
+			t.Errorf("split %d has %d objects, want %d", i, s.Objects, want)
+		}
+	}
+	if len(objects) != 1000 {
+		t.Errorf("%d objects, want 1000", len(objects))
+	}
+}
+
 // The last split of a small job must not keep one slot waiting long for the other.
 func TestCutIsBalanced(t *testing.T) {
 	for _, n := range []int{1, 63, 65, 500, 5000, 49_999, 200_000} {

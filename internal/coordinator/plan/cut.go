@@ -1,5 +1,7 @@
 package plan
 
+import "cmp"
+
 // MaxObjects and MaxBytes bound a split. A larger object is a split of its own.
 const (
 	MaxObjects = 4096
@@ -12,6 +14,7 @@ const (
 // results come at once and every slot has work, and the last one is never much of a small job, so that no slot
 // waits long for the other. Large jobs soon reach full splits.
 type cut struct {
+	most                   int64 // objects of a split; 0: MaxObjects
 	objects, bytes         int64 // before the open split
 	openObjects, openBytes int64
 }
@@ -46,5 +49,8 @@ func (c *cut) close() {
 	c.openObjects, c.openBytes = 0, 0
 }
 
-func (c *cut) maxObjects() int64 { return min(max(c.objects/growth, leastObjects), MaxObjects) }
-func (c *cut) maxBytes() int64   { return min(max(c.bytes/growth, leastBytes), MaxBytes) }
+func (c *cut) maxObjects() int64 {
+	return min(max(c.objects/growth, leastObjects), cmp.Or(c.most, MaxObjects))
+}
+
+func (c *cut) maxBytes() int64 { return min(max(c.bytes/growth, leastBytes), MaxBytes) }
