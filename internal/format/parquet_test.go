@@ -189,7 +189,7 @@ func TestParquetNumbers(t *testing.T) {
 func TestParquetBroken(t *testing.T) {
 	value := make([]byte, 100_000)
 	rnd := rand.NewChaCha8([32]byte{})
-	const records = groupBytes/100_000 + 10        // two row groups
+	const records = groupBytes/100_000 + 10 // two row groups
 	for _, tt := range []struct {
 		room int
 		want error
