@@ -16,14 +16,26 @@ type emitter[K Key, V any] struct {
 }
 
 func (e *emitter[K, V]) emit(k K, v V) {
+	if e.encodeKey(k) {
+		e.record(e.value[:0], v)
+	}
+}
+
+// encodeKey encodes the key of the next record, if there may be one.
+func (e *emitter[K, V]) encodeKey(k K) bool {
 	if e.err != nil || e.done {
-		return
+		return false
 	}
 	if e.key, e.err = e.keys.Append(e.key[:0], k); e.err != nil {
 		e.err = &emitError{"key", e.err}
-		return
+		return false
 	}
-	if e.value, e.err = e.values.Append(e.value[:0], v); e.err != nil {
+	return true
+}
+
+// record emits a record of the key that was encoded; its value begins with what is in buf.
+func (e *emitter[K, V]) record(buf []byte, v V) {
+	if e.value, e.err = e.values.Append(buf, v); e.err != nil {
 		e.err = &emitError{"value", e.err}
 		return
 	}

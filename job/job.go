@@ -1,4 +1,4 @@
-// Package job is the SDK and the words of Millrace: what a program is made of ([MapReduce], [MapGroup], [MapOnly], [Main]), and what
+// Package job is the SDK and the words of Millrace: what a program is made of ([MapReduce], [MapGroup], [MapSorted], [MapOnly], [Main]), and what
 // its users, coordinator and agents call things ([Spec], [Split], [TaskID], [Manifest]).
 //
 // Guests link it: it imports nothing heavy.
@@ -77,7 +77,7 @@ func MapGroup[K Key, V, R any](m func(*mapper.Object, func(K, V)) error, r func(
 		return func(obj *mapper.Object) error { return e.end(m(obj, emit)) }
 	}
 	j.reduce = func(in *records, emit func(key, result []byte) error) error {
-		return reduceGroups(in, keys, values, results, r, emit)
+		return reduceGroups(in, keys, values.Decode, results, r, emit)
 	}
 	return j
 }

@@ -28,7 +28,7 @@ type parquetWriter struct {
 
 // Bounds of a row group, and of what is given to the library at once, in bytes before compression and in rows.
 const (
-	groupBytes   = 32 << 20
+	groupBytes   = 16 << 20
 	parquetBytes = 256 << 10
 	parquetRows  = 1024
 )
