@@ -9,12 +9,12 @@ import (
 
 // MapSorted is MapGroup for a reduction that wants the values of a key in an order: m emits each value with what it is sorted by, and r is given
 // both, sorted. Values that are sorted by the same come in the order of their encodings.
-func MapSorted[K, S Key, V, R any](m func(*mapper.Object, func(K, S, V)) error, r func(K, iter.Seq2[S, V], func(K, R)) error) *Job {
+func MapSorted[K, S Key, V, R any](m func(*mapper.Object, func(K, S, V)) error, r func(K, iter.Seq2[S, V], func(K, R)) error, opts ...Option[K]) *Job {
 	j := new(Job)
 	keys, orders, values, results := codec[K](j, "key"), codec[S](j, "sort key"), codec[V](j, "value"), codec[R](j, "result")
-	j.desc = guest.Description{ABI: guest.ABI, Key: keys.Type, Acc: guest.Bytes, Result: results.Type}
+	j.desc = guest.Description{ABI: guest.ABI, Key: keys.Type, Acc: guest.Bytes, Result: results.Type, Partitions: partitions(opts)}
 	j.mapper = func(out Output) func(*mapper.Object) error {
-		e := &sortedEmitter[K, S, V]{emitter: emitter[K, V]{keys: keys, values: values, out: out}, orders: orders}
+		e := &sortedEmitter[K, S, V]{emitter: emitter[K, V]{keys: keys, values: values, out: out, parts: partitionerOf(opts, out)}, orders: orders}
 		emit := e.emit
 		return func(obj *mapper.Object) error { return e.end(m(obj, emit)) }
 	}
@@ -64,5 +64,6 @@ func (e *sortedEmitter[K, S, V]) emit(k K, s S, v V) {
 		e.err = &emitError{"sort key", e.err}
 		return
 	}
-	e.record(guest.AppendDelimited(e.value[:0], e.orders.Type, e.order), v)
+	e.value = guest.AppendDelimited(e.value, e.orders.Type, e.order)
+	e.record(v)
 }

@@ -63,6 +63,20 @@ type sdkProgram struct {
 	guestProgram
 	reducing
 	params []byte // frame
+
+	partitions int    // that before has a frame of
+	before     []byte // what a guest that partitions gets first
+}
+
+// first returns the frames that a guest gets before its first object.
+func (p *sdkProgram) first(partitions int) []byte {
+	if !p.desc.Partitions {
+		return p.params
+	}
+	if p.before == nil || p.partitions != partitions {
+		p.partitions, p.before = partitions, guest.AppendPartitions(slices.Clone(p.params), partitions)
+	}
+	return p.before
 }
 
 // newSDK makes a program of a guest of the SDK, which is asked what it is unless said is not nil.
@@ -90,7 +104,7 @@ func newSDK(ctx context.Context, g guestProgram, h *Hello, said *guest.Descripti
 	if err != nil {
 		return nil, err
 	}
-	return &sdkProgram{g, r, params}, nil
+	return &sdkProgram{guestProgram: g, reducing: r, params: params}, nil
 }
 
 // mapOnce is the environment of a guest that maps one object.
@@ -125,7 +139,7 @@ func (p *sdkProgram) mapObject(ctx context.Context, obj *mapper.Object, out *sta
 	h := &answers{stage: out}
 	replies := guest.NewReplies(h, 1, guest.Bounds{})
 	m := &guest.Meta{Key: obj.Key, URI: obj.URI, ETag: obj.ETag, Size: obj.Size, Modified: obj.Modified}
-	report, err := p.run(ctx, mapping(obj.Key), nil, mapOnce, guest.ObjectStream(p.params, m, obj.Body, obj.Data), replies)
+	report, err := p.run(ctx, mapping(obj.Key), nil, mapOnce, guest.ObjectStream(p.first(out.partitions), m, obj.Body, obj.Data), replies)
 	return usageOf(&report), h.verdict(withLog(err, &report), replies)
 }
 
