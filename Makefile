@@ -73,6 +73,10 @@ fuzz: ## Run each fuzzer for FUZZTIME (15m).
 soak-simulation: ## Simulate a million jobs, each on a schedule of faults of its own.
 	$(GO) test -count=1 -v -run '^TestSimulation$$' -timeout 60m ./internal/coordinator -sim.count 1000000
 
+.PHONY: soak-hotkey
+soak-hotkey: deps ## Reduce a key with a hundred million values, as WebAssembly and native.
+	$(GO) test -count=1 -v -run '^TestHotKey$$' -timeout 120m ./cmd/millrace -hot 100000000
+
 .PHONY: soak-sandbox
 soak-sandbox: deps ## Restore a guest a million times, open 10,000 damaged modules, as root and as an ordinary user.
 	SANDBOX_SOAK=1000000 $(GO) test -count=1 -v -run '^TestCanaries$$' -timeout 60m ./sandbox

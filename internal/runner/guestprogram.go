@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"time"
 
@@ -143,14 +144,30 @@ func (p *sdkProgram) mapObject(ctx context.Context, obj *mapper.Object, out *sta
 	return usageOf(&report), h.verdict(withLog(err, &report), replies)
 }
 
-func (p *sdkProgram) reduce(ctx context.Context, m *shuffle.Merger, emit func(key, result []byte) error) (usage, error) {
+// reduce has the guest reduce. A partition may be large and take long: limits of time hold from one time that the guest gets records to the next, and
+// those of a mapper's input and output not at all.
+func (p *sdkProgram) reduce(ctx context.Context, m *shuffle.Merger, busy func(bool), emit func(key, result []byte) error) (usage, error) {
 	if p.native != nil {
-		return p.reducing.reduce(ctx, m, emit)
+		return p.reducing.reduce(ctx, m, busy, emit)
 	}
 	h := &answers{emit: emit}
 	replies := guest.NewReplies(h, 1, guest.Bounds{})
 	in := guest.RecordStream(p.params, each(m))
-	report, err := p.run(ctx, "reduce", nil, guest.Env(guest.Reduce), in, replies)
+	r := p.newRun("reduce", nil, guest.Env(guest.Reduce))
+	r.Output, r.Reads, r.ReadBytes, r.Writes = math.MaxInt64, 0, 0, 0
+	r.Laps, r.Stdout = sandbox.NewLaps(), replies
+	r.Stdin = readerFunc(func(b []byte) (int, error) {
+		r.Laps.Rest()
+		busy(false)
+		defer func() {
+			busy(true)
+			r.Laps.Begin()
+		}()
+		return in.Read(b)
+	})
+	busy(true)
+	r.Laps.Begin()
+	report, err := sandbox.RunLaps(ctx, p.guest, r)
 	return usageOf(&report), h.verdict(withLog(err, &report), replies)
 }
 
