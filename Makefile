@@ -18,7 +18,6 @@ test: deps ## Run all tests, built as users get them; race has those with cgo.
 	CGO_ENABLED=0 $(GO) test -timeout 30m ./...
 	$(GO) vet -C bench/gateway ./...
 	$(GO) test -C bench/gateway ./...
-	$(GO) test -C internal/format/parquettest ./...
 
 .PHONY: race
 race: deps ## Run all tests under the race detector.
@@ -81,6 +80,10 @@ soak-metamorphic: deps ## Run a thousand jobs by engines, stores, splits, budget
 .PHONY: soak-kills
 soak-kills: deps ## Kill five hundred runners and millraces at random moments of five jobs: the output is always the same.
 	$(GO) test -count=1 -v -run '^TestKills$$' -timeout 120m ./internal/chaos -kill.count 500
+
+.PHONY: soak-hotkey
+soak-hotkey: deps ## Reduce a key with a hundred million values, as WebAssembly and native.
+	$(GO) test -count=1 -v -run '^TestHotKey$$' -timeout 120m ./cmd/millrace -hot 100000000
 
 .PHONY: soak-sandbox
 soak-sandbox: deps ## Restore a guest a million times; open 10,000 damaged modules, in a jail and in jobs, as root and as an ordinary user.

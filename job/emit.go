@@ -9,6 +9,7 @@ type emitter[K Key, V any] struct {
 	keys   guest.Codec[K]
 	values guest.Codec[V]
 	out    Output
+	parts  partitioner[K]
 	key    []byte
 	value  []byte
 	err    error
@@ -16,14 +17,27 @@ type emitter[K Key, V any] struct {
 }
 
 func (e *emitter[K, V]) emit(k K, v V) {
+	if e.encodeKey(k) {
+		e.record(v)
+	}
+}
+
+// encodeKey encodes the key of the next record, if there may be one, and what goes before its value.
+func (e *emitter[K, V]) encodeKey(k K) bool {
 	if e.err != nil || e.done {
-		return
+		return false
 	}
 	if e.key, e.err = e.keys.Append(e.key[:0], k); e.err != nil {
 		e.err = &emitError{"key", e.err}
-		return
+		return false
 	}
-	if e.value, e.err = e.values.Append(e.value[:0], v); e.err != nil {
+	e.value, e.err = e.parts.append(e.value[:0], k)
+	return e.err == nil
+}
+
+// record emits a record of the key that was encoded.
+func (e *emitter[K, V]) record(v V) {
+	if e.value, e.err = e.values.Append(e.value, v); e.err != nil {
 		e.err = &emitError{"value", e.err}
 		return
 	}
@@ -78,6 +92,7 @@ type combiner[K Key, A any] struct {
 	accs    guest.Codec[A]
 	merge   func(a, b A) A
 	out     Output
+	parts   partitioner[K]
 	index   map[string]int // of encoded keys in entries
 	entries []entry[A]     // in the order of first emission
 	bytes   int
@@ -87,8 +102,9 @@ type combiner[K Key, A any] struct {
 }
 
 type entry[A any] struct {
-	key string
-	acc A
+	key    string
+	before int // bytes at the end of key that go before the value
+	acc    A
 }
 
 func (c *combiner[K, A]) add(k K, a A) {
@@ -103,9 +119,13 @@ func (c *combiner[K, A]) add(k K, a A) {
 		c.entries[i].acc = c.merge(c.entries[i].acc, a)
 		return
 	}
+	n := len(c.buf)
+	if c.buf, c.err = c.parts.append(c.buf, k); c.err != nil {
+		return
+	}
 	key := string(c.buf)
-	c.index[key] = len(c.entries)
-	c.entries = append(c.entries, entry[A]{key, a})
+	c.index[key[:n]] = len(c.entries)
+	c.entries = append(c.entries, entry[A]{key, len(key) - n, a})
 	if c.bytes += len(key); c.bytes > combinerBytes || len(c.entries) >= combinerKeys {
 		c.flush()
 	}
@@ -119,7 +139,8 @@ func (c *combiner[K, A]) flush() {
 			c.err = &emitError{"value", c.err}
 			return
 		}
-		if c.err = c.out.Record(enc[:len(e.key)], enc[len(e.key):]); c.err != nil {
+		n := len(e.key) - e.before
+		if c.err = c.out.Record(enc[:n], enc[n:]); c.err != nil {
 			return
 		}
 		c.buf = enc

@@ -1,4 +1,4 @@
-// Package job is the SDK and the words of Millrace: what a program is made of ([MapReduce], [MapGroup], [MapOnly], [Main]), and what
+// Package job is the SDK and the words of Millrace: what a program is made of ([MapReduce], [MapGroup], [MapSorted], [MapOnly], [Main]), and what
 // its users, coordinator and agents call things ([Spec], [Split], [TaskID], [Manifest]).
 //
 // Guests link it: it imports nothing heavy.
@@ -30,7 +30,8 @@ type Key interface {
 // An Output takes what the mapping of one object emits. Slices passed to it are copied before it returns. An error stops
 // nothing at once, but fails the object.
 type Output interface {
-	// Record is a record, key and value encoded as the job's description says.
+	// Record is a record, key and value encoded as the job's description says. An Output of a job with [PartitionBy] has another method,
+	// Partitions() int: how many there are.
 	Record(key, value []byte) error
 	// Text is output of a map-only job: whole lines.
 	Text(p []byte) error
@@ -44,17 +45,17 @@ type Output interface {
 //
 // Each object is mapped from fresh state: what m leaves in variables is not there for the next one. An error of m, or
 // a panic, fails its object, and nothing that it emitted counts.
-func MapReduce[K Key, V, A, R any](m func(*mapper.Object, func(K, V)) error, r reducer.Reducer[V, A, R]) *Job {
+func MapReduce[K Key, V, A, R any](m func(*mapper.Object, func(K, V)) error, r reducer.Reducer[V, A, R], opts ...Option[K]) *Job {
 	j := new(Job)
 	keys, accs, results := codec[K](j, "key"), codec[A](j, "value"), codec[R](j, "result")
-	j.desc = guest.Description{ABI: guest.ABI, Key: keys.Type, Acc: accs.Type, Result: results.Type, Stock: r.Stock()}
+	j.desc = guest.Description{ABI: guest.ABI, Key: keys.Type, Acc: accs.Type, Result: results.Type, Stock: r.Stock(), Partitions: partitions(opts)}
 	j.mapper = func(out Output) func(*mapper.Object) error {
 		if r.Stock() != "" || r.Merge == nil || r.Group != nil {
-			e := &emitter[K, A]{keys: keys, values: accs, out: out}
+			e := &emitter[K, A]{keys: keys, values: accs, out: out, parts: partitionerOf(opts, out)}
 			emit := func(k K, v V) { e.emit(k, r.Lift(v)) }
 			return func(obj *mapper.Object) error { return e.end(m(obj, emit)) }
 		}
-		c := &combiner[K, A]{keys: keys, accs: accs, merge: r.Merge, out: out, index: make(map[string]int)}
+		c := &combiner[K, A]{keys: keys, accs: accs, merge: r.Merge, out: out, parts: partitionerOf(opts, out), index: make(map[string]int)}
 		emit := func(k K, v V) { c.add(k, r.Lift(v)) }
 		return func(obj *mapper.Object) error { return c.end(m(obj, emit)) }
 	}
@@ -67,17 +68,17 @@ func MapReduce[K Key, V, A, R any](m func(*mapper.Object, func(K, V)) error, r r
 // MapGroup is MapReduce for a reduction that wants to see all values of a key: r is called for each key, in order, with its
 // values in the order of their encodings, which can be ranged over once and need not be ranged to the end. The whole work fails
 // if r returns an error.
-func MapGroup[K Key, V, R any](m func(*mapper.Object, func(K, V)) error, r func(K, iter.Seq[V], func(K, R)) error) *Job {
+func MapGroup[K Key, V, R any](m func(*mapper.Object, func(K, V)) error, r func(K, iter.Seq[V], func(K, R)) error, opts ...Option[K]) *Job {
 	j := new(Job)
 	keys, values, results := codec[K](j, "key"), codec[V](j, "value"), codec[R](j, "result")
-	j.desc = guest.Description{ABI: guest.ABI, Key: keys.Type, Acc: values.Type, Result: results.Type}
+	j.desc = guest.Description{ABI: guest.ABI, Key: keys.Type, Acc: values.Type, Result: results.Type, Partitions: partitions(opts)}
 	j.mapper = func(out Output) func(*mapper.Object) error {
-		e := &emitter[K, V]{keys: keys, values: values, out: out}
+		e := &emitter[K, V]{keys: keys, values: values, out: out, parts: partitionerOf(opts, out)}
 		emit := e.emit
 		return func(obj *mapper.Object) error { return e.end(m(obj, emit)) }
 	}
 	j.reduce = func(in *records, emit func(key, result []byte) error) error {
-		return reduceGroups(in, keys, values, results, r, emit)
+		return reduceGroups(in, keys, values.Decode, results, r, emit)
 	}
 	return j
 }

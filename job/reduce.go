@@ -66,7 +66,7 @@ func reduceMerged[V, A, R any](in *records, accs guest.Codec[A], results guest.C
 func reduceGroup[V, A, R any](in *records, accs guest.Codec[A], r reducer.Reducer[V, A, R]) func(key []byte) (R, error) {
 	if r.Group != nil {
 		return func(key []byte) (R, error) {
-			g := &group[A]{in: in, key: key, values: accs, more: true}
+			g := &group[A]{in: in, key: key, decode: accs.Decode, more: true}
 			result, err := r.Group(g.all)
 			return result, first(g.err, first(err, g.skip()))
 		}
@@ -93,8 +93,8 @@ func reduceGroup[V, A, R any](in *records, accs guest.Codec[A], r reducer.Reduce
 	}
 }
 
-// reduceGroups calls r for each key.
-func reduceGroups[K Key, V, R any](in *records, keys guest.Codec[K], values guest.Codec[V], results guest.Codec[R],
+// reduceGroups calls r for each key, with the values that decode returns.
+func reduceGroups[K Key, V, R any](in *records, keys guest.Codec[K], decode func(enc []byte) (V, error), results guest.Codec[R],
 	r func(K, iter.Seq[V], func(K, R)) error, emit func(key, result []byte) error) error {
 	var key []byte
 	out := &emitter[K, R]{keys: keys, values: results, out: resultsOnly(emit)}
@@ -107,7 +107,7 @@ func reduceGroups[K Key, V, R any](in *records, keys guest.Codec[K], values gues
 		if err != nil {
 			return err
 		}
-		g := &group[V]{in: in, key: key, values: values, more: true}
+		g := &group[V]{in: in, key: key, decode: decode, more: true}
 		err = r(k, g.all, out.emit)
 		if err = first(g.err, first(err, out.err)); err != nil {
 			return err
@@ -123,7 +123,7 @@ func reduceGroups[K Key, V, R any](in *records, keys guest.Codec[K], values gues
 type group[V any] struct {
 	in     *records
 	key    []byte
-	values guest.Codec[V]
+	decode func(enc []byte) (V, error)
 	more   bool // the current record is of this key
 	err    error
 }
@@ -132,7 +132,7 @@ type group[V any] struct {
 func (g *group[V]) all(yield func(V) bool) {
 	for g.more && g.err == nil {
 		var v V
-		if v, g.err = g.values.Decode(g.in.value); g.err != nil {
+		if v, g.err = g.decode(g.in.value); g.err != nil {
 			return
 		}
 		if g.more, g.err = g.in.inKey(g.key); !yield(v) {

@@ -120,8 +120,9 @@ type Determinism string
 // Check has a sample of the objects mapped again, and fails the job before anything is visible if one does not come out the same.
 const Check Determinism = "check"
 
-// Limits bound one guest. A zero field means the default that package sandbox gives it. Each is of the run of one object (or of
-// one reduce attempt); Wall and CPU are never of queueing. Where an instance is shared, Memory, Log and LogLines are of the instance.
+// Limits bound one guest. A zero field means the default that package sandbox gives it. Each is of the run of one object; Wall
+// and CPU are never of queueing. Of a reduce attempt are Memory, Log and LogLines, and Wall and CPU from one time that it gets records to the next; it may read and emit
+// any number of them. Where an instance is shared, Memory, Log and LogLines are of the instance.
 type Limits struct {
 	Memory  int64         `json:"memory,omitempty"`  // bytes
 	Wall    time.Duration `json:"wall,omitempty"`    // per object

@@ -17,6 +17,8 @@ type SorterOptions struct {
 	DigestKey  uint64  // the secret of Digest
 	// Partition, if not nil, decides the partition of a key, in [0, Partitions), in place of the function Partition.
 	Partition func(key []byte) int
+	// Placed says that records come by AddTo.
+	Placed bool
 }
 
 const (
@@ -91,29 +93,35 @@ func (s *Sorter) clear() {
 
 // Add takes one record; it copies key and value. After an error of the writer all further calls fail with it; after ErrTooLarge
 // the record was not added and the others are still there.
-func (s *Sorter) Add(key, value []byte) error {
+func (s *Sorter) Add(key, value []byte) error { return s.AddTo(s.partition(key), key, value) }
+
+// AddTo is Add for a record of a partition that the caller decides, which is the same for each key. Where records are combined, it is an error if a key
+// goes to another partition than before.
+func (s *Sorter) AddTo(part int, key, value []byte) error {
 	if s.err != nil {
 		return s.err
 	}
 	if len(key)+len(value) > MaxRecord {
 		return fmt.Errorf("%w: %s of %s", ErrTooLarge, mebibytes(int64(len(key)+len(value))), mebibytes(MaxRecord))
 	}
+	if part < 0 || part >= len(s.parts) {
+		return fmt.Errorf("partition %d of %d", part, len(s.parts))
+	}
 	h := xxh3.HashSeed(key, s.opts.DigestKey)
 	sum := xxh3.HashSeed(value, h)
 	if s.opts.Combine != nil {
 		if place := s.find(h, key); place != 0 {
-			if done, err := s.combine(h, place, key, value); err != nil {
+			if s.opts.Placed && s.place(key, place) != part {
+				return fmt.Errorf("a key is of partition %d, and of %d", s.place(key, place), part)
+			}
+			if done, err := s.combine(h, place, key, value, part); err != nil {
 				return err
 			} else if done {
-				s.count(s.partition(key), sum)
+				s.count(part, sum)
 				return nil
 			}
 			s.spill() // there is no room for what they combine to
 		}
-	}
-	part := s.partition(key)
-	if part < 0 || part >= len(s.parts) {
-		return fmt.Errorf("partition %d of %d", part, len(s.parts))
 	}
 	s.insert(h, key, value, part, sum)
 	return s.err
@@ -128,7 +136,7 @@ func (s *Sorter) count(part int, sum uint64) {
 }
 
 // combine combines value into the record at place. It reports false if there is no room for the result.
-func (s *Sorter) combine(h, place uint64, key, value []byte) (bool, error) {
+func (s *Sorter) combine(h, place uint64, key, value []byte, part int) (bool, error) {
 	s.scratch = s.opts.Combine(s.scratch[:0], s.value(place), value)
 	n := len(s.scratch)
 	switch {
@@ -136,7 +144,7 @@ func (s *Sorter) combine(h, place uint64, key, value []byte) (bool, error) {
 		return false, fmt.Errorf("%w: combined to %s of %s", ErrTooLarge, mebibytes(int64(len(key)+n)), mebibytes(MaxRecord))
 	case s.replace(place, s.scratch):
 	case s.room(len(key)+2*n, 0):
-		s.move(h, place, key, s.scratch)
+		s.move(h, place, key, s.scratch, part)
 	default:
 		return false, nil
 	}
@@ -179,7 +187,7 @@ func (s *Sorter) partition(key []byte) int {
 
 // room says whether a record of n bytes fits, with its item and what the table needs beside its size.
 func (s *Sorter) room(n int, growth int64) bool {
-	return s.Held()+int64(n)+recordHeader+7+itemSize+growth <= s.budget()
+	return s.Held()+int64(n)+recordHeader+s.behind()+7+itemSize+growth <= s.budget()
 }
 
 // budget is what may be held. Its memory is a whole number of items: what were beyond the last would be of both ends.
@@ -206,7 +214,7 @@ func (s *Sorter) insert(h uint64, key, value []byte, part int, sum uint64) {
 	if s.err != nil {
 		return
 	}
-	place := s.put(key, value, len(value))
+	place := s.put(key, value, len(value), part)
 	if s.opts.Combine != nil {
 		s.table.insert(h, place>>3)
 	} else {
@@ -226,16 +234,37 @@ func (s *Sorter) growth() int64 {
 	return s.table.growth()
 }
 
+// behind is what lies behind a record: its partition, where only the one who adds it knows that and its item comes later.
+func (s *Sorter) behind() int64 {
+	if s.opts.Placed && s.opts.Combine != nil {
+		return 4
+	}
+	return 0
+}
+
+// place returns the partition of the record at a place, in the table.
+func (s *Sorter) place(key []byte, place uint64) int {
+	if !s.opts.Placed {
+		return s.partition(key)
+	}
+	b := s.memory[place:]
+	return int(binary.LittleEndian.Uint32(b[recordHeader+binary.LittleEndian.Uint32(b)+binary.LittleEndian.Uint32(b[8:]):]))
+}
+
 // put lays a record down, with room for its value to grow to.
-func (s *Sorter) put(key, value []byte, room int) (place uint64) {
+func (s *Sorter) put(key, value []byte, room, part int) (place uint64) {
 	b := s.memory[s.used:]
 	binary.LittleEndian.PutUint32(b, uint32(len(key)))
 	binary.LittleEndian.PutUint32(b[4:], uint32(len(value)))
 	binary.LittleEndian.PutUint32(b[8:], uint32(room))
 	copy(b[recordHeader:], key)
 	copy(b[recordHeader+len(key):], value)
+	behind := int(s.behind())
+	if behind > 0 {
+		binary.LittleEndian.PutUint32(b[recordHeader+len(key)+room:], uint32(part))
+	}
 	place = uint64(s.used)
-	s.used += (recordHeader + len(key) + room + 7) &^ 7
+	s.used += (recordHeader + len(key) + room + behind + 7) &^ 7
 	return place
 }
 
@@ -284,8 +313,8 @@ func (s *Sorter) replace(place uint64, value []byte) bool {
 }
 
 // move gives the record at place another value, elsewhere, with room for twice as much.
-func (s *Sorter) move(h, place uint64, key, value []byte) {
-	to := s.put(key, value, 2*len(value))
+func (s *Sorter) move(h, place uint64, key, value []byte, part int) {
+	to := s.put(key, value, 2*len(value), part)
 	for i := s.table.first(h); ; i = s.table.after(i) {
 		if s.table.slots[i]&slotPlace == place>>3 {
 			s.table.slots[i] = h&^slotPlace | to>>3
@@ -351,7 +380,7 @@ func (s *Sorter) collect(items []item) {
 		if slot != 0 {
 			place := slot & slotPlace << 3
 			key := s.key(place)
-			items[n] = item{prefix(key), uint64(s.partition(key))<<placeBits | place}
+			items[n] = item{prefix(key), uint64(s.place(key, place))<<placeBits | place}
 			n++
 		}
 	}

@@ -331,3 +331,69 @@ func BenchmarkSorter(b *testing.B) {
 		b.ReportMetric(float64(b.N*len(words))/1e6/b.Elapsed().Seconds(), "Mrecords/s")
 	})
 }
+
+// Records go where they are put, also after they were combined, moved and spilled.
+func TestSorterPlaced(t *testing.T) {
+	recs := randomRecords(seeded(t), 20_000, func() string { return "abcdefgh" })
+	place := func(key string) int { return (len(key)*7 + int(append([]byte(key), 0)[0])) % 5 }
+	for _, combine := range []Combine{nil, join} {
+		want := make([]map[string]int, 5)
+		for i := range want {
+			want[i] = make(map[string]int)
+		}
+		var file bytes.Buffer
+		s := NewSorter(&SorterOptions{Partitions: 5, Budget: 1, Combine: combine, DigestKey: 7, Placed: true})
+		defer s.Close()
+		s.Start(&file, 0)
+		for _, r := range recs {
+			p := place(r.key)
+			if err := s.AddTo(p, []byte(r.key), []byte(r.value)); err != nil {
+				t.Fatal(err)
+			}
+			want[p][r.key] += len(r.value)
+		}
+		sections, err := s.Seal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(sections) < 10 {
+			t.Errorf("%d sections, want several of each partition", len(sections))
+		}
+		var emitted int64
+		for i := range sections {
+			sec := &sections[i]
+			r := NewRunReader(bytes.NewReader(file.Bytes()[sec.Offset:]), &RunOptions{Expect: sec, DigestKey: 7})
+			for key, value := range r.All() {
+				if want[sec.Partition][string(key)] -= len(value); place(string(key)) != sec.Partition {
+					t.Fatalf("%q is in partition %d", key, sec.Partition)
+				}
+			}
+			if r.Err() != nil {
+				t.Fatal(r.Err())
+			}
+			emitted += sec.Emitted
+		}
+		for p := range want {
+			for key, n := range want[p] {
+				if n != 0 {
+					t.Fatalf("partition %d: %d bytes of %q are missing", p, n, key)
+				}
+			}
+		}
+		if emitted != int64(len(recs)) {
+			t.Errorf("%d records were emitted, want %d", emitted, len(recs))
+		}
+	}
+	s := NewSorter(&SorterOptions{Partitions: 2, Combine: join, Placed: true})
+	defer s.Close()
+	s.Start(io.Discard, 0)
+	if err := s.AddTo(2, nil, nil); err == nil {
+		t.Error("a third partition of two was taken")
+	}
+	if err := s.AddTo(1, []byte("k"), []byte("v")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddTo(0, []byte("k"), []byte("v")); err == nil {
+		t.Error("a key is of two partitions")
+	}
+}

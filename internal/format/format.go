@@ -36,7 +36,7 @@ func NewWriter(w io.Writer, f job.Format, key, value guest.Type) (Writer, error)
 	case job.Arrow:
 		return newArrow(w, key, value)
 	case job.Parquet:
-		return newParquet(w, key, value), nil
+		return newParquet(w, key, value)
 	}
 	return &lineWriter{w: w, format: f, key: key, value: value}, nil
 }

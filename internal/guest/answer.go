@@ -10,13 +10,17 @@ import (
 // Answers writes a guest's replies, on the guest's side, and holds them back until Flush or until there are many. Errors of the
 // writer are sticky.
 type Answers struct {
-	w       *bufio.Writer
-	records uint64
-	head    [1 + 2*binary.MaxVarintLen64]byte
+	w          *bufio.Writer
+	records    uint64
+	partitions int
+	head       [1 + 2*binary.MaxVarintLen64]byte
 }
 
 // NewAnswers returns Answers that write to w.
 func NewAnswers(w io.Writer) *Answers { return &Answers{w: bufio.NewWriterSize(w, 64<<10)} }
+
+// Partitions returns how many partitions there are, if the runner has said so, else 0.
+func (a *Answers) Partitions() int { return a.partitions }
 
 // Record emits a record. An error says that it is too long, or is one of the writer.
 func (a *Answers) Record(key, value []byte) error {

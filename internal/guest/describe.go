@@ -12,6 +12,8 @@ type Description struct {
 	// Stock names the reducer that the runner can do without the guest (see package reducer); "" means that only
 	// the guest can reduce, and that nobody else combines.
 	Stock string
+	// Partitions is set if the guest says which partition a record belongs to: see [CutPartition].
+	Partitions bool
 }
 
 // maxDescription bounds the text of a description.
@@ -25,6 +27,9 @@ func (d Description) String() string {
 	s := d.ABI + "\nkey " + d.Key.String() + "\nacc " + d.Acc.String() + "\nresult " + d.Result.String() + "\n"
 	if d.Stock != "" {
 		s += "stock " + d.Stock + "\n"
+	}
+	if d.Partitions {
+		s += "partitions own\n"
 	}
 	return s
 }
@@ -52,10 +57,14 @@ func ParseDescription(p []byte) (Description, error) {
 		name string
 		typ  *Type
 	}{{"key", &d.Key}, {"acc", &d.Acc}, {"result", &d.Result}, {"stock", nil}}
-	if n := len(lines) - 1; n != 3 && n != 4 {
+	lines = lines[1:]
+	if n := len(lines); n > 3 && lines[n-1] == "partitions own" {
+		d.Partitions, lines = true, lines[:n-1]
+	}
+	if n := len(lines); n != 3 && n != 4 {
 		return Description{}, protocolError("description has a wrong number of fields")
 	}
-	for i, line := range lines[1:] {
+	for i, line := range lines {
 		name, value, _ := strings.Cut(line, " ")
 		if name != want[i].name || value == "" {
 			return Description{}, protocolError("description lacks its field " + want[i].name)

@@ -52,6 +52,11 @@ func TestGolden(t *testing.T) {
 		{"float", string(float), "\x3f\xff\xff\xff\xff\xff\xff\xff"},
 		{"description", Description{ABI: ABI, Key: Int, Acc: Binary, Result: Float, Stock: "mean"}.String(),
 			"millrace-guest-abi/2 8c5e2f6d41\nkey int\nacc binary\nresult float\nstock mean\n"},
+		{"partitions", string(AppendPartitions(nil, 258)), "N\x00\x00\x00\x04\x00\x00\x01\x02"},
+		{"partition", string(AppendPartition(nil, 258)), "\x00\x00\x01\x02"},
+		{"delimited", string(AppendDelimited(nil, String, []byte("a\x00"))), "a\x00\xff\x00\x01"},
+		{"description of a guest that partitions", Description{ABI: ABI, Partitions: true}.String(),
+			"millrace-guest-abi/2 8c5e2f6d41\nkey string\nacc string\nresult string\npartitions own\n"},
 		{"environment", strings.Join(Env(Reduce), " "), "MILLRACE_ABI=millrace-guest-abi/2 8c5e2f6d41 MILLRACE_MODE=reduce"},
 	}
 	for _, tt := range tests {
@@ -69,6 +74,10 @@ func TestGuestRefuses(t *testing.T) {
 		{"long params", head(kindParams, maxParams+1), "parameters are too long"},
 		{"malformed params", head(kindParams, 2) + "\x01a", "malformed parameters"},
 		{"params alone", head(kindParams, 0), "stream is cut short"},
+		{"malformed partitions", head(kindParts, 3) + "123", "malformed number of partitions"},
+		{"half of partitions", head(kindParts, 4) + "12", "stream is cut short"},
+		{"partitions alone", head(kindParts, 4) + "1234", "stream is cut short"},
+		{"params behind partitions", head(kindParts, 4) + "1234" + head(kindParams, 0), "no object where one must begin"},
 		{"malformed object", head(kindObject, 3) + "\x00\x00\x00", "malformed object metadata"},
 		{"long name", head(kindObject, 1) + "\x05", "malformed object metadata"},
 		{"no data", head(kindObject, 5) + "\x00\x00\x00\x00\x00" + head(kindObject, 0), "no data where an object's bytes must be"},

@@ -11,20 +11,22 @@
 //	describe   stdin   nothing
 //	           stdout  a Description as text, see [ParseDescription]
 //
-//	map        stdin   { [params] object { data | memory } end }   EOF ends the work
+//	map        stdin   { [params] [partitions] object { data | memory } end }   EOF ends the work
 //	           stdout  { { record | text | count } (ok | fail) }    one ok or fail for each object, in order
 //
 //	reduce     stdin   [params] { record } end                records ordered by key, then value; values are accumulators
 //	           stdout  { record | count } (ok | fail)         values are results
 //
 //	params     'P' u32 length   { string name, string value } ordered by name; they hold from here on
+//	partitions 'N' u32 4        u32 number of partitions, for a guest that partitions; it holds from here on
 //	object     'O' u32 length   string key, string URI, string ETag, varint size (-1: unknown),
 //	                            varint modified (nanoseconds since 1970, the least int64: unknown)
 //	data       'D' u32 length   bytes of the object
 //	memory     'M' u32 8        u32 offset, u32 length: bytes of the object that lie in the memory which both share,
 //	                            until the object is answered
 //	end        'E' u32 0        of the object, or of the records
-//	record     'R' uvarint key length, uvarint value length, key, value
+//	record     'R' uvarint key length, uvarint value length, key, value; before the value of a mapped record of a guest
+//	                            that partitions, and counted in its length, u32 partition
 //	text       'T' string       whole lines of map-only output
 //	count      'C' string name, varint n    add n to the job's counter
 //	ok         'K' uvarint      number of records and texts of this object: it was mapped
@@ -74,6 +76,7 @@ var ErrProtocol = errors.New("guest protocol")
 // Kinds of frames.
 const (
 	kindParams = 'P'
+	kindParts  = 'N'
 	kindObject = 'O'
 	kindData   = 'D'
 	kindMemory = 'M'

@@ -190,6 +190,7 @@ func (s *objectStream) frame(p []byte) int {
 // Objects reads objects from a guest's stdin, on the guest's side.
 type Objects struct {
 	r       *bufio.Reader
+	out     *Answers
 	params  map[string]string
 	memory  []byte // shared with the runner
 	inBody  bool
@@ -204,7 +205,7 @@ const inputBuffer = 64 << 10
 
 // NewObjects returns an Objects that reads r. What was answered on out is sent before r is asked for more.
 func NewObjects(r io.Reader, out *Answers) *Objects {
-	return &Objects{r: bufio.NewReaderSize(readerFunc(func(p []byte) (int, error) {
+	return &Objects{out: out, r: bufio.NewReaderSize(readerFunc(func(p []byte) (int, error) {
 		if err := out.Flush(); err != nil {
 			return 0, err
 		}
@@ -231,6 +232,14 @@ func (o *Objects) Next() (*Meta, error) {
 	}
 	if kind == kindParams {
 		if o.params, err = readParams(o.r, n); err != nil {
+			return nil, err
+		}
+		if kind, n, err = readHeader(o.r); err != nil {
+			return nil, noEOF(err)
+		}
+	}
+	if kind == kindParts {
+		if o.out.partitions, err = readPartitions(o.r, n); err != nil {
 			return nil, err
 		}
 		if kind, n, err = readHeader(o.r); err != nil {

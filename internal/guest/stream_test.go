@@ -345,6 +345,7 @@ func FuzzReplies(f *testing.F) {
 func FuzzDescription(f *testing.F) {
 	f.Add([]byte(Description{ABI: ABI, Key: String, Acc: Binary, Result: Int, Stock: "sum:int64"}.String()))
 	f.Add([]byte(Description{ABI: ABI, MapOnly: true}.String()))
+	f.Add([]byte(Description{ABI: ABI, Key: Int, Stock: "count", Partitions: true}.String()))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if d, err := ParseDescription(p); err == nil && d.String() != string(p) {
 			t.Errorf("%q is parsed as %q", p, d.String())

@@ -17,6 +17,7 @@ import (
 	"github.com/millrace/millrace/internal/local"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/mapper"
+	"github.com/millrace/millrace/reducer"
 	"github.com/millrace/millrace/store"
 	"github.com/millrace/millrace/store/mem"
 )
@@ -210,5 +211,14 @@ func TestPartitionByRange(t *testing.T) {
 	empty := mem.New()
 	if _, err := run(t.Context(), empty, job.Spec{Inputs: []string{"mem:in"}, Output: "mem:out", Reducers: 3, Partition: job.ByRange}, count(), nil); err != nil {
 		t.Errorf("an empty input: %v", err)
+	}
+}
+
+// Ranges and a program that partitions itself do not go together, and the user is told.
+func TestPartitionByRangeAndOwn(t *testing.T) {
+	j := job.MapReduce(words, reducer.Sum[int64](), job.PartitionBy(func(string, int) int { return 0 }))
+	_, err := run(t.Context(), mails(t, 10), job.Spec{Output: "mem:out", Reducers: 2, Partition: job.ByRange}, j, nil)
+	if err == nil || !strings.Contains(err.Error(), "--partition range is not for it") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"time"
 
@@ -63,6 +64,20 @@ type sdkProgram struct {
 	guestProgram
 	reducing
 	params []byte // frame
+
+	partitions int    // that before has a frame of
+	before     []byte // what a guest that partitions gets first
+}
+
+// first returns the frames that a guest gets before its first object.
+func (p *sdkProgram) first(partitions int) []byte {
+	if !p.desc.Partitions {
+		return p.params
+	}
+	if p.before == nil || p.partitions != partitions {
+		p.partitions, p.before = partitions, guest.AppendPartitions(slices.Clone(p.params), partitions)
+	}
+	return p.before
 }
 
 // newSDK makes a program of a guest of the SDK, which is asked what it is unless said is not nil.
@@ -90,7 +105,7 @@ func newSDK(ctx context.Context, g guestProgram, h *Hello, said *guest.Descripti
 	if err != nil {
 		return nil, err
 	}
-	return &sdkProgram{g, r, params}, nil
+	return &sdkProgram{guestProgram: g, reducing: r, params: params}, nil
 }
 
 // mapOnce is the environment of a guest that maps one object.
@@ -125,18 +140,34 @@ func (p *sdkProgram) mapObject(ctx context.Context, obj *mapper.Object, out *sta
 	h := &answers{stage: out}
 	replies := guest.NewReplies(h, 1, guest.Bounds{})
 	m := &guest.Meta{Key: obj.Key, URI: obj.URI, ETag: obj.ETag, Size: obj.Size, Modified: obj.Modified}
-	report, err := p.run(ctx, mapping(obj.Key), nil, mapOnce, guest.ObjectStream(p.params, m, obj.Body, obj.Data), replies)
+	report, err := p.run(ctx, mapping(obj.Key), nil, mapOnce, guest.ObjectStream(p.first(out.partitions), m, obj.Body, obj.Data), replies)
 	return usageOf(&report), h.verdict(withLog(err, &report), replies)
 }
 
-func (p *sdkProgram) reduce(ctx context.Context, m *shuffle.Merger, emit func(key, result []byte) error) (usage, error) {
+// reduce has the guest reduce. A partition may be large and take long: limits of time hold from one time that the guest gets records to the next, and
+// those of a mapper's input and output not at all.
+func (p *sdkProgram) reduce(ctx context.Context, m *shuffle.Merger, busy func(bool), emit func(key, result []byte) error) (usage, error) {
 	if p.native != nil {
-		return p.reducing.reduce(ctx, m, emit)
+		return p.reducing.reduce(ctx, m, busy, emit)
 	}
 	h := &answers{emit: emit}
 	replies := guest.NewReplies(h, 1, guest.Bounds{})
 	in := guest.RecordStream(p.params, each(m))
-	report, err := p.run(ctx, "reduce", nil, guest.Env(guest.Reduce), in, replies)
+	r := p.newRun("reduce", nil, guest.Env(guest.Reduce))
+	r.Output, r.Reads, r.ReadBytes, r.Writes = math.MaxInt64, 0, 0, 0
+	r.Laps, r.Stdout = sandbox.NewLaps(), replies
+	r.Stdin = readerFunc(func(b []byte) (int, error) {
+		r.Laps.Rest()
+		busy(false)
+		defer func() {
+			busy(true)
+			r.Laps.Begin()
+		}()
+		return in.Read(b)
+	})
+	busy(true)
+	r.Laps.Begin()
+	report, err := sandbox.RunLaps(ctx, p.guest, r)
 	return usageOf(&report), h.verdict(withLog(err, &report), replies)
 }
 

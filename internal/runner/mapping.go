@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,7 +26,12 @@ func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) err
 	if (m.Partitions > 0 && !m.Check && m.Sample == 0) != (run != nil) {
 		return fmt.Errorf("%w: %d partitions with run file: %t", ErrProtocol, m.Partitions, run != nil)
 	}
-	s.stage.textual = m.Partitions == 0
+	s.stage.textual, s.stage.partitions = m.Partitions == 0, m.Partitions
+	own := s.program.describe().Partitions
+	var failed error // of the attempt
+	if own && (m.Sample > 0 || m.Cuts != nil) {
+		failed = errors.New("the program says itself which partition a key belongs to: --partition range is not for it")
+	}
 	s.checking = m.Check || m.Sample > 0
 	s.sample = nil
 	if m.Sample > 0 {
@@ -37,14 +43,13 @@ func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) err
 			s.partitions = m.Partitions
 			s.sorter = shuffle.NewSorter(&shuffle.SorterOptions{
 				Partitions: m.Partitions, Budget: s.hello.Limits.Shuffle,
-				Combine: s.program.combine(), DigestKey: s.hello.DigestKey, Partition: ranges(m.Cuts),
+				Combine: s.program.combine(), DigestKey: s.hello.DigestKey, Partition: ranges(m.Cuts), Placed: own,
 			})
 		}
 		s.sorter.Start(run, m.Spill)
 	}
 	f := &feed{s: s}
-	var failed error // of the attempt
-	if p, ok := s.program.(*sdkProgram); ok && s.hello.Isolation == job.IsolateSplit {
+	if p, ok := s.program.(*sdkProgram); ok && failed == nil && s.hello.Isolation == job.IsolateSplit {
 		failed = s.mapTogether(ctx, p, f)
 	}
 	// After a failure the rest of the split is still taken, to keep in step with the agent.
@@ -170,6 +175,15 @@ func (s *server) letGo() error {
 	s.mem.Status().Records.Add(s.stage.records + s.stage.lines)
 	if s.stage.records == 0 {
 		return nil
+	}
+	if s.stage.types.Partitions {
+		return s.stage.each(func(key, value []byte) error {
+			p, value, err := guest.CutPartition(value, s.partitions)
+			if err != nil {
+				return err
+			}
+			return s.sorter.AddTo(p, key, value)
+		})
 	}
 	return s.stage.each(s.sorter.Add)
 }

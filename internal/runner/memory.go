@@ -22,8 +22,8 @@ type Memory struct {
 // A Status is the first page of a [Memory]: what the runner says it is doing. The agent reads it to know which object to blame
 // and to show progress; it is a claim.
 type Status struct {
-	Started atomic.Uint64 // objects (and reduce attempts) begun since the runner started
-	Current atomic.Uint64 // index in its split of the object being mapped, plus one; 1 while the program reduces; 0 between objects
+	Started atomic.Uint64 // objects, reduce attempts, and pieces of their records, begun since the runner started
+	Current atomic.Uint64 // index in its split of the object being mapped, plus one; 1 while a guest reduces records that it got; 0 between
 	Objects atomic.Int64  // of this attempt, mapped or failed
 	Bytes   atomic.Int64  // of those
 	Records atomic.Int64  // emitted by those; for text, lines

@@ -24,8 +24,9 @@ type program interface {
 	combine() shuffle.Combine
 	// mapObject maps one object. An error fails that object.
 	mapObject(ctx context.Context, obj *mapper.Object, out *stage) (usage, error)
-	// reduce reduces groups, sorted, and emits results. An error fails the attempt.
-	reduce(ctx context.Context, m *shuffle.Merger, emit func(key, result []byte) error) (usage, error)
+	// reduce reduces groups, sorted, and emits results. It says by busy when a guest has got records to work on, and when it waits for more. An error
+	// fails the attempt.
+	reduce(ctx context.Context, m *shuffle.Merger, busy func(bool), emit func(key, result []byte) error) (usage, error)
 	close() error
 }
 
@@ -184,9 +185,9 @@ func (p *processProgram) mapObject(_ context.Context, obj *mapper.Object, out *s
 	return usage{}, p.job.Map(obj, out)
 }
 
-func (p *processProgram) reduce(ctx context.Context, m *shuffle.Merger, emit func(key, result []byte) error) (usage, error) {
+func (p *processProgram) reduce(ctx context.Context, m *shuffle.Merger, busy func(bool), emit func(key, result []byte) error) (usage, error) {
 	if p.native != nil {
-		return p.reducing.reduce(ctx, m, emit)
+		return p.reducing.reduce(ctx, m, busy, emit)
 	}
 	return usage{}, p.job.Reduce(each(m), emit)
 }

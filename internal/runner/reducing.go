@@ -40,7 +40,7 @@ func (r *reducing) combine() shuffle.Combine {
 }
 
 // reduce reduces by the stock reducer.
-func (r *reducing) reduce(_ context.Context, m *shuffle.Merger, emit func(key, result []byte) error) (usage, error) {
+func (r *reducing) reduce(_ context.Context, m *shuffle.Merger, _ func(bool), emit func(key, result []byte) error) (usage, error) {
 	if r.native == nil {
 		return usage{}, fmt.Errorf("%w: a reduce of a program that does not reduce", ErrProtocol)
 	}
@@ -90,12 +90,17 @@ func (s *server) reduce(ctx context.Context, payload []byte, spill *os.File) err
 	if err != nil {
 		return &attemptError{err}
 	}
-	if d.Stock == "" { // the agent watches over what is not ours
-		st := s.mem.Status()
+	st := s.mem.Status()
+	defer st.Current.Store(0)
+	busy := func(b bool) { // the agent watches over what is not ours
+		if !b {
+			st.Current.Store(0)
+			return
+		}
+		st.Started.Add(1)
 		st.Current.Store(1)
-		defer st.Current.Store(0)
 	}
-	use, err := s.program.reduce(ctx, m, func(key, result []byte) error {
+	use, err := s.program.reduce(ctx, m, busy, func(key, result []byte) error {
 		s.done.Output++
 		return w.Record(key, result)
 	})

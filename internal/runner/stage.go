@@ -13,11 +13,12 @@ import (
 
 // A stage holds what the mapper of one object emits until it is known whether it succeeded. It is the Emitter of that object.
 type stage struct {
-	limits  job.Limits
-	types   guest.Description
-	format  job.Format
-	textual bool // records are output, not shuffled
-	input   int  // which of the job's inputs the object is of
+	limits     job.Limits
+	types      guest.Description
+	format     job.Format
+	textual    bool // records are output, not shuffled
+	partitions int  // of records that are shuffled
+	input      int  // which of the job's inputs the object is of
 
 	chunks  [][]byte // records: key length u32, value length u32, key, value
 	chunk   int      // the one that is being filled
@@ -44,6 +45,11 @@ func (s *stage) Record(key, value []byte) error {
 		s.text = format.AppendLine(s.text, s.format, s.types.Key, s.types.Acc, key, value)
 		s.lines++
 	} else {
+		if s.types.Partitions {
+			if _, _, err := guest.CutPartition(value, s.partitions); err != nil {
+				return err
+			}
+		}
 		c := s.room(8 + len(key) + len(value))
 		b := binary.LittleEndian.AppendUint32(*c, uint32(len(key)))
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(value)))
@@ -71,6 +77,9 @@ func (s *stage) room(n int) *[]byte {
 	s.chunks = append(s.chunks, make([]byte, 0, max(n, stageChunk)))
 	return &s.chunks[s.chunk]
 }
+
+// Partitions returns how many partitions there are.
+func (s *stage) Partitions() int { return s.partitions }
 
 // Text emits bytes of output as they are.
 func (s *stage) Text(p []byte) error {

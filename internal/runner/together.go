@@ -109,7 +109,7 @@ func (t *together) start(r *sandbox.Run) (err error) {
 	}
 	t.laps = sandbox.NewLaps()
 	t.replies = guest.NewReplies(t, 0, guest.Bounds{})
-	t.pending, t.stream, t.fresh, t.lied, t.ahead = t.p.params, nil, true, false, 1
+	t.pending, t.stream, t.fresh, t.lied, t.ahead = t.p.first(t.s.stage.partitions), nil, true, false, 1
 	t.s.stage.reset()
 	return nil
 }

@@ -116,7 +116,7 @@ func togetherTest(t *testing.T, engine job.Engine, g sandbox.Guest, limits job.L
 	s := &server{
 		conn: theirs, mem: mem, out: output{conn: theirs},
 		hello:   Hello{Engine: engine, Isolation: job.IsolateSplit, Limits: l, Inputs: []Input{{Root: "mem:in/"}}},
-		program: &sdkProgram{guestProgram{guest: g, limits: l}, reducing{desc: d}, params},
+		program: &sdkProgram{guestProgram: guestProgram{guest: g, limits: l}, reducing: reducing{desc: d}, params: params},
 		stage:   stage{limits: l, types: d, format: job.Text, counts: make(map[string]int64)},
 	}
 	ended := make(chan struct{})

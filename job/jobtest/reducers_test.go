@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -94,4 +95,63 @@ func TestReduceInGuest(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
+}
+
+// Values come in the order of the second key, whatever that is, and then in their own.
+func TestMapSorted(t *testing.T) {
+	numbers := func(obj *mapper.Object, emit func(string, float64, string)) error {
+		return fields(obj, func(f []string) error {
+			order, err := strconv.ParseFloat(f[1], 64)
+			emit(f[0], order, f[2])
+			return err
+		})
+	}
+	byNumber := job.MapSorted(numbers, func(k string, values iter.Seq2[float64, string], emit func(string, string)) error {
+		for order, v := range values {
+			emit(k, strconv.FormatFloat(order, 'g', -1, 64)+v)
+		}
+		return nil
+	})
+	texts := func(obj *mapper.Object, emit func(string, string, []byte)) error {
+		return fields(obj, func(f []string) error { emit(f[0], strings.ReplaceAll(f[1], "0", "\x00"), []byte(f[2])); return nil })
+	}
+	first := job.MapSorted(texts, func(k string, values iter.Seq2[string, []byte], emit func(string, string)) error {
+		for order, v := range values {
+			emit(k, strings.ReplaceAll(order, "\x00", "0")+string(v))
+			break
+		}
+		return nil
+	})
+	for name, tt := range map[string]struct {
+		job  *job.Job
+		want []string
+	}{
+		"numbers": {byNumber, []string{"a\t-2x", "a\t1v", "a\t1w", "a\t10u", "b\t0.5y"}},
+		"first":   {first, []string{"a\t-2x", "b\t.5y"}},
+	} {
+		objects := map[string]string{"1": "a 10 u\na -2 x\nb .5 y", "2": "a 1 w\na 1 v"}
+		for _, reducers := range []int{1, 2} {
+			got := jobtest.Run(t, tt.job, objects, &jobtest.Options{Reducers: reducers}).Lines()
+			if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(tt.want))) {
+				t.Errorf("%s, %d: got %q, want %q", name, reducers, got, tt.want)
+			}
+			if reducers == 1 {
+				got = jobtest.Run(t, tt.job, objects, nil).Lines()
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("%s: got %q, want %q", name, got, tt.want)
+				}
+			}
+		}
+	}
+}
+
+// fields calls f with the fields of each line.
+func fields(obj *mapper.Object, f func(fields []string) error) error {
+	sc := bufio.NewScanner(obj)
+	for sc.Scan() {
+		if err := f(strings.Fields(sc.Text())); err != nil {
+			return err
+		}
+	}
+	return sc.Err()
 }

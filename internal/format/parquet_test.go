@@ -1,9 +1,8 @@
-// Package parquettest_test reads Parquet files of package format with another implementation of Parquet: Arrow's. It is a module of its own,
-// so that what that needs is no part of Millrace.
-package parquettest_test
+package format
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -16,7 +15,6 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/file"
 	"github.com/apache/arrow/go/v17/parquet/metadata"
 
-	"github.com/millrace/millrace/internal/format"
 	"github.com/millrace/millrace/internal/guest"
 	"github.com/millrace/millrace/job"
 )
@@ -68,23 +66,10 @@ func readAll(t *testing.T, r *file.Reader, column int) (all []string) {
 	return all
 }
 
-// write writes n rows, whose values value makes, and returns a reader of the file.
-func write(t *testing.T, typ guest.Type, n int, value func(i int) []byte) *file.Reader {
+// parquetReader returns a reader of a part of n rows, whose values value makes.
+func parquetReader(t *testing.T, typ guest.Type, n int, value func(i int) []byte) *file.Reader {
 	t.Helper()
-	var out bytes.Buffer
-	w, err := format.NewWriter(&out, job.Parquet, guest.String, typ)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for row := range n {
-		if err := w.Record(fmt.Appendf(nil, "key-%07d", row), value(row)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	r, err := file.NewParquetReader(bytes.NewReader(out.Bytes()))
+	r, err := file.NewParquetReader(bytes.NewReader(write(t, job.Parquet, typ, n, value)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +79,7 @@ func write(t *testing.T, typ guest.Type, n int, value func(i int) []byte) *file.
 	return r
 }
 
-func TestTypes(t *testing.T) {
+func TestParquet(t *testing.T) {
 	float := func(f float64) []byte { b, _ := guest.AppendFloat(nil, f); return b }
 	tests := []struct {
 		typ     guest.Type
@@ -114,7 +99,7 @@ func TestTypes(t *testing.T) {
 			[]string{"true", "false", "true", "true", "true", "true", "true", "true", "false", "true"}},
 	}
 	for _, tt := range tests {
-		r := write(t, tt.typ, len(tt.encoded), func(i int) []byte { return tt.encoded[i] })
+		r := parquetReader(t, tt.typ, len(tt.encoded), func(i int) []byte { return tt.encoded[i] })
 		if got := readAll(t, r, 1); !slices.Equal(got, tt.want) {
 			t.Errorf("%v: got %q, want %q", tt.typ, got, tt.want)
 		}
@@ -128,14 +113,14 @@ func TestTypes(t *testing.T) {
 	}
 }
 
-func TestEmpty(t *testing.T) {
-	if r := write(t, guest.Int, 0, nil); r.NumRowGroups() != 0 {
+func TestParquetEmpty(t *testing.T) {
+	if r := parquetReader(t, guest.Int, 0, nil); r.NumRowGroups() != 0 {
 		t.Errorf("%d row groups", r.NumRowGroups())
 	}
 }
 
 // Several pages and row groups, whose statistics hold.
-func TestLarge(t *testing.T) {
+func TestParquetGroups(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -143,12 +128,12 @@ func TestLarge(t *testing.T) {
 	for i := range letters {
 		letters[i] = 'a' + byte(rng.Uint32()&7)
 	}
-	text := make([][]byte, 3000)
+	text := make([][]byte, 1500)
 	for i := range text {
 		at := rng.IntN(len(letters) - 60<<10)
 		text[i] = letters[at : at+rng.IntN(60<<10)]
 	}
-	r := write(t, guest.String, len(text), func(i int) []byte { return text[i] })
+	r := parquetReader(t, guest.String, len(text), func(i int) []byte { return text[i] })
 	if r.NumRowGroups() < 2 {
 		t.Errorf("%d row groups", r.NumRowGroups())
 	}
@@ -179,9 +164,9 @@ func TestLarge(t *testing.T) {
 	}
 }
 
-func TestNumbers(t *testing.T) {
+func TestParquetNumbers(t *testing.T) {
 	const n = 200_000 // more than a page
-	r := write(t, guest.Int, n, func(i int) []byte { return guest.AppendInt(nil, int64(i*i)-1000) })
+	r := parquetReader(t, guest.Int, n, func(i int) []byte { return guest.AppendInt(nil, int64(i*i)-1000) })
 	for i, got := range readAll(t, r, 1) {
 		if got != fmt.Sprint(i*i-1000) {
 			t.Fatalf("value %d is %s", i, got)
@@ -198,4 +183,40 @@ func TestNumbers(t *testing.T) {
 	if v := s.(*metadata.Int64Statistics); v.Min() != -1000 || v.Max() != (n-1)*(n-1)-1000 {
 		t.Errorf("values from %d to %d", v.Min(), v.Max())
 	}
+}
+
+// An output that breaks is an error, whatever the library was doing.
+func TestParquetBroken(t *testing.T) {
+	value := make([]byte, 100_000)
+	rnd := rand.NewChaCha8([32]byte{})
+	const records = groupBytes/100_000 + 10 // two row groups
+	for _, tt := range []struct {
+		room int
+		want error
+	}{{0, errNarrow}, {3, errNarrow}, {4, errNarrow}, {groupBytes / 2, errNarrow}, {groupBytes + 50_000, errNarrow}, {records*100_000 + 500, errNarrow}, {2 * groupBytes, nil}} {
+		w, err := NewWriter(&narrow{left: tt.room}, job.Parquet, guest.Int, guest.Bytes)
+		for i := 0; err == nil && i < records; i++ {
+			_, _ = rnd.Read(value) // which has no errors
+			err = w.Record(guest.AppendInt(nil, int64(i)), value)
+		}
+		if err == nil {
+			err = w.Close()
+		}
+		if err != tt.want {
+			t.Errorf("room for %d bytes: got %v, want %v", tt.room, err, tt.want)
+		}
+	}
+}
+
+// A narrow takes some bytes.
+type narrow struct{ left int }
+
+var errNarrow = errors.New("no room")
+
+func (n *narrow) Write(p []byte) (int, error) {
+	k := min(n.left, len(p))
+	if n.left -= k; k < len(p) {
+		return k, errNarrow
+	}
+	return k, nil
 }
