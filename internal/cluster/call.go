@@ -119,6 +119,9 @@ func (c *Cluster) wrap(op string, err error) error {
 	case errors.Is(err, nats.ErrConnectionClosed):
 		err = ErrClosed
 	}
+	if s := c.serverName(); s != "" {
+		return fmt.Errorf("%s (server %s): %w", op, s, err)
+	}
 	return fmt.Errorf("%s: %w", op, err)
 }
 

@@ -18,6 +18,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -47,6 +48,10 @@ var (
 	ErrUnknown = errors.New("may or may not have been appended")
 	// ErrCorrupt says that a message or an entry is none of ours.
 	ErrCorrupt = errors.New("corrupt message")
+	// ErrLost says that what the engine must have is not there. It is never taken for something new.
+	ErrLost = errors.New("the cluster's state is gone")
+	// ErrUnsafe says that an engine is set up so that it may lose what it acknowledged.
+	ErrUnsafe = errors.New("unsafe engine")
 )
 
 // Options say how a cluster is embedded. The zero value of a field means its default.
@@ -58,20 +63,29 @@ type Options struct {
 
 // A Cluster is a connection to the engine. Its methods may be called concurrently.
 type Cluster struct {
-	server   *server.Server
+	server   *server.Server // nil: it runs elsewhere
+	remote   *Remote        // nil: it is embedded
+	hosts    string         // of remote
 	conn     *nats.Conn
-	stream   jetstream.Stream
 	js       jetstream.JetStream
 	handlers int
+	copies   int          // of everything that the engine keeps
 	tmp      *tempdir.Dir // of the engine in memory
+	floor    floor        // of who leads
 
-	mu     sync.Mutex
-	stops  map[int]func() // of services and subscriptions
-	next   int
-	closed bool
+	mu      sync.Mutex
+	streams map[string]jetstream.Stream
+	left    time.Time      // when a server was left for another
+	stops   map[int]func() // of services and subscriptions
+	next    int
+	closed  bool
 }
 
-const startTimeout = 10 * time.Second
+const (
+	startTimeout    = 10 * time.Second
+	defaultHandlers = 64
+	envelopeRoom    = 64 << 10
+)
 
 // Embed starts an engine within this process, which opens no port, handles no signals and logs nothing. Nil opts mean defaults.
 func Embed(opts *Options) (*Cluster, error) {
@@ -83,9 +97,9 @@ func Embed(opts *Options) (*Cluster, error) {
 		o.Memory = 256 << 20
 	}
 	if o.Handlers <= 0 {
-		o.Handlers = 64
+		o.Handlers = defaultHandlers
 	}
-	c := &Cluster{handlers: o.Handlers, stops: map[int]func(){}}
+	c := &Cluster{handlers: o.Handlers, copies: 1, stops: map[int]func(){}, streams: map[string]jetstream.Stream{}}
 	if err := c.start(&o); err != nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("embedded cluster: %w", err)
@@ -109,7 +123,7 @@ func (c *Cluster) start(o *Options) error {
 		NoSigs:                 true,
 		NoLog:                  true,
 		NoSystemAccount:        true,
-		MaxPayload:             MaxMessage + 64<<10, // room for envelopes
+		MaxPayload:             MaxMessage + envelopeRoom,
 		JetStream:              true,
 		DisableJetStreamBanner: true,
 		StoreDir:               dir,
@@ -132,7 +146,11 @@ func (c *Cluster) start(o *Options) error {
 	if c.js, err = jetstream.New(c.conn); err != nil {
 		return err
 	}
-	return c.openLogs(storage)
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	logs, err := c.js.CreateOrUpdateStream(ctx, logConfig(storage, 1))
+	c.streams[logStream] = logs
+	return err
 }
 
 // Close ends all services and subscriptions, waits for their handlers, and stops the engine. A second Close does nothing.

@@ -9,6 +9,7 @@ import (
 const (
 	kindLead    = 1
 	kindRecords = 2
+	kindTenure  = 3 // of a state
 	entryHeader = 34
 )
 

@@ -16,10 +16,13 @@ const (
 	statusError = 1
 	maxText     = 64 << 10 // of an error
 
-	callPrefix = "millrace.call."
-	newsPrefix = "millrace.news."
-	logPrefix  = "millrace.log."
-	maxSubject = 200
+	callPrefix     = "millrace.call."
+	newsPrefix     = "millrace.news."
+	memberPrefix   = "millrace.member."
+	standingPrefix = "millrace.standing."
+	logPrefix      = "millrace.log."
+	statePrefix    = "millrace.state."
+	maxSubject     = 200
 )
 
 func appendRequest(b []byte, epoch uint64, payload []byte) []byte {

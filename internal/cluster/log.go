@@ -8,15 +8,13 @@ import (
 	"iter"
 	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
-	logStream = "millrace_log"
-	ackWait   = 5 * time.Second        // for an append, before it is read back
-	retryWait = 100 * time.Millisecond // between tries of an append
+	tryWait     = 2 * time.Second        // for an append, before it is read back, and for a read, before it is tried again
+	readWait    = 30 * time.Second       // for reads while the engine has no leader, or one that does not know yet that it is none
+	retryWait   = 100 * time.Millisecond // between tries of an append or a read
+	maxDeclined = 3                      // answers that an append was not taken, before it is given up
 )
 
 // A Record is one record of a job's log. Lead marks a coordinator's first entry, which has an epoch and no data.
@@ -50,41 +48,39 @@ type logStore interface {
 	next(ctx context.Context, subject string, seq uint64) (uint64, []byte, error)
 	// end returns the last message of the subject; 0: there is none.
 	end(ctx context.Context, subject string) (uint64, []byte, error)
+	// elsewhere has the next calls go to another server: this one does not answer, or is behind. It is false if there is no other.
+	elsewhere() bool
 }
 
-// errMoved is what put returns when last was not the last; errRefused wraps what certainly was not appended.
+// errMoved is what put returns when last was not the last; errRefused wraps what certainly was not appended, errDeclined what one server says
+// was not.
 var (
-	errMoved   = errors.New("the log has other entries")
-	errRefused = errors.New("refused")
+	errMoved    = errors.New("the log has other entries")
+	errRefused  = errors.New("refused")
+	errDeclined = errors.New("declined")
 )
-
-func (c *Cluster) openLogs(storage jetstream.StorageType) error {
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	var err error
-	c.stream, err = c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name:       logStream,
-		Subjects:   []string{logPrefix + "*"},
-		Storage:    storage,
-		Discard:    jetstream.DiscardNew, // a full log refuses, it forgets nothing
-		DenyDelete: true,
-		MaxMsgSize: MaxMessage + 64<<10,
-	})
-	return err
-}
 
 // Log opens the log of a job, which is empty if there is none yet.
 func (c *Cluster) Log(ctx context.Context, job string) (*Log, error) {
 	if !plain(job) || len(job) > maxSubject {
 		return nil, fmt.Errorf("job id %q: want at most %d letters, digits, - and _", job, maxSubject)
 	}
-	return openLog(ctx, natsLogs{c}, job)
+	return openLog(ctx, natsStore{c, logStream}, job)
+}
+
+// Resume opens the log of a job that is known to have one: ErrLost if it is empty.
+func (c *Cluster) Resume(ctx context.Context, job string) (*Log, error) {
+	l, err := c.Log(ctx, job)
+	if err == nil && l.last == 0 {
+		return nil, fmt.Errorf("log of job %s: %w: it has no entries", job, ErrLost)
+	}
+	return l, err
 }
 
 func openLog(ctx context.Context, store logStore, job string) (*Log, error) {
 	l := &Log{store: store, job: job}
 	rand.Read(l.writer[:])
-	seq, data, err := store.end(ctx, logPrefix+job)
+	seq, data, err := l.end(ctx, 0)
 	if err != nil {
 		return nil, fmt.Errorf("log of job %s: %w", job, err)
 	}
@@ -96,6 +92,71 @@ func openLog(ctx context.Context, store logStore, job string) (*Log, error) {
 		l.last, l.seen = seq, e.epoch
 	}
 	return l, nil
+}
+
+// end returns the last entry of the log, of which known is an entry.
+func (l *Log) end(ctx context.Context, known uint64) (seq uint64, data []byte, err error) {
+	err = l.read(ctx, known, func(ctx context.Context) (uint64, error) {
+		seq, data, err = l.store.end(ctx, logPrefix+l.job)
+		return seq, err
+	})
+	return seq, data, err
+}
+
+// next returns the first entry from seq on; 0: there is none, which cannot be if seq is at most known, an entry of the log.
+func (l *Log) next(ctx context.Context, seq, known uint64) (at uint64, data []byte, err error) {
+	if seq > known {
+		known = 0
+	}
+	err = l.read(ctx, min(seq, known), func(ctx context.Context) (uint64, error) {
+		at, data, err = l.store.next(ctx, logPrefix+l.job, seq)
+		return at, err
+	})
+	return at, data, err
+}
+
+// read repeats f until its answer knows the entry known: a server that was cut off may not have noticed yet.
+func (l *Log) read(ctx context.Context, known uint64, f func(context.Context) (uint64, error)) error {
+	return persist(ctx, l.store.elsewhere, func(ctx context.Context) error {
+		seq, err := f(ctx)
+		if err == nil && seq < known {
+			err = fmt.Errorf("%w: entry %d is gone", ErrCorrupt, known)
+		}
+		return err
+	})
+}
+
+// persist repeats f, each time for tryWait at most, until it succeeds, cannot, or has taken readWait. What is corrupt may be better at another server.
+func persist(ctx context.Context, elsewhere func() bool, f func(context.Context) error) error {
+	for began := time.Now(); ; {
+		try, cancel := context.WithTimeout(ctx, tryWait)
+		err := f(try)
+		cancel()
+		switch {
+		case err == nil, errors.Is(err, ErrClosed), errors.Is(err, ErrLost), errors.Is(err, ErrUnsafe), time.Since(began) >= readWait:
+			return err
+		case ctx.Err() != nil:
+			return errors.Join(context.Cause(ctx), err)
+		}
+		if other := elsewhere(); errors.Is(err, ErrCorrupt) && !other {
+			return err
+		}
+		if !pause(ctx, retryWait) {
+			return errors.Join(context.Cause(ctx), err)
+		}
+	}
+}
+
+// pause waits for d. It is false if ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
 }
 
 // Epoch returns the highest epoch that was seen in the log.
@@ -154,34 +215,39 @@ func (l *Log) put(ctx context.Context, kind byte, epoch uint64, body []byte) err
 	e := entry{kind: kind, epoch: epoch, writer: l.writer, number: l.number, body: body}
 	data := e.append(nil)
 	doubt := error(nil) // why a try may have landed
+	declined := 0
 	for {
-		try, cancel := context.WithTimeout(ctx, ackWait)
+		try, cancel := context.WithTimeout(ctx, tryWait)
 		seq, err := l.store.put(try, logPrefix+l.job, data, l.last)
 		cancel()
-		if err == nil {
+		switch {
+		case err == nil:
 			l.last, l.seen = seq, epoch
 			return nil
-		}
-		if errors.Is(err, errRefused) && doubt == nil {
+		case errors.Is(err, errRefused) && doubt == nil:
 			return fmt.Errorf("log of job %s: %w", l.job, err)
-		}
-		if !errors.Is(err, errMoved) && !errors.Is(err, errRefused) {
+		case errors.Is(err, errMoved), errors.Is(err, errRefused):
+		case errors.Is(err, errDeclined):
 			doubt = err
+			declined++
+		default:
+			doubt = err
+			l.store.elsewhere()
 		}
 		// Somebody's entry is there, or ours may be: what is new tells.
 		landed, rerr := l.catchUp(ctx, epoch)
 		switch {
 		case landed && rerr == nil:
 			return nil
-		case errors.Is(rerr, ErrFenced) || rerr != nil && doubt == nil:
+		case errors.Is(rerr, ErrFenced):
 			return rerr
-		case ctx.Err() != nil, errors.Is(rerr, ErrClosed):
-			return l.unknown(ctx, doubt)
+		case rerr != nil && doubt == nil:
+			return rerr
+		case ctx.Err() != nil, rerr != nil, declined >= maxDeclined:
+			return l.unknown(ctx, errors.Join(doubt, rerr))
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, retryWait) {
 			return l.unknown(ctx, doubt)
-		case <-time.After(retryWait):
 		}
 	}
 }
@@ -198,7 +264,7 @@ func (l *Log) unknown(ctx context.Context, doubt error) error {
 // among them. It fails with ErrFenced, for good, if another coordinator of this epoch or a higher one is.
 func (l *Log) catchUp(ctx context.Context, epoch uint64) (landed bool, err error) {
 	for {
-		seq, data, err := l.store.next(ctx, logPrefix+l.job, l.last+1)
+		seq, data, err := l.next(ctx, l.last+1, l.last)
 		if err != nil {
 			return landed, fmt.Errorf("log of job %s: %w", l.job, err)
 		}
@@ -222,11 +288,7 @@ func (l *Log) catchUp(ctx context.Context, epoch uint64) (landed bool, err error
 
 // present fails if entries that were there are gone: a log that was lost is not an empty one.
 func (l *Log) present(ctx context.Context) error {
-	end, _, err := l.store.end(ctx, logPrefix+l.job)
-	if err == nil && end < l.last {
-		err = fmt.Errorf("%w: entry %d is gone", ErrCorrupt, l.last)
-	}
-	if err != nil {
+	if _, _, err := l.end(ctx, l.last); err != nil {
 		return fmt.Errorf("log of job %s: %w", l.job, err)
 	}
 	return nil
@@ -241,20 +303,14 @@ func (l *Log) Read(ctx context.Context) iter.Seq2[Record, error] {
 		l.mu.Lock()
 		known := l.last
 		l.mu.Unlock()
-		end, _, err := l.store.end(ctx, logPrefix+l.job)
-		if err == nil && end < known {
-			err = fmt.Errorf("%w: entry %d is gone", ErrCorrupt, known)
-		}
+		end, _, err := l.end(ctx, known)
 		if err != nil {
 			fail(err)
 			return
 		}
 		epoch := uint64(0)
 		for at := uint64(1); at <= end; {
-			seq, data, err := l.store.next(ctx, logPrefix+l.job, at)
-			if err == nil && seq == 0 {
-				err = fmt.Errorf("%w: entry %d is gone", ErrCorrupt, end)
-			}
+			seq, data, err := l.next(ctx, at, end)
 			if err != nil {
 				fail(err)
 				return
@@ -301,45 +357,4 @@ func (e *entry) yield(yield func(Record, error) bool) bool {
 		}
 	}
 	return true
-}
-
-// natsLogs keeps logs in a JetStream stream. Reads go through its leader: they are not stale.
-type natsLogs struct{ c *Cluster }
-
-func (n natsLogs) put(ctx context.Context, subject string, data []byte, last uint64) (uint64, error) {
-	ack, err := n.c.js.Publish(ctx, subject, data, jetstream.WithExpectStream(logStream), jetstream.WithExpectLastSequencePerSubject(last))
-	if err == nil {
-		return ack.Sequence, nil
-	}
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		switch api.ErrorCode {
-		case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
-			return 0, errMoved
-		}
-		return 0, fmt.Errorf("%w: %w", errRefused, err)
-	}
-	if errors.Is(err, nats.ErrConnectionClosed) {
-		return 0, fmt.Errorf("%w: %w", errRefused, ErrClosed)
-	}
-	return 0, err
-}
-
-func (n natsLogs) next(ctx context.Context, subject string, seq uint64) (uint64, []byte, error) {
-	return found(n.c.stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(subject)))
-}
-
-func (n natsLogs) end(ctx context.Context, subject string) (uint64, []byte, error) {
-	return found(n.c.stream.GetLastMsgForSubject(ctx, subject))
-}
-
-func found(m *jetstream.RawStreamMsg, err error) (uint64, []byte, error) {
-	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return 0, nil, nil
-	case errors.Is(err, nats.ErrConnectionClosed):
-		return 0, nil, ErrClosed
-	case err != nil:
-		return 0, nil, err
-	}
-	return m.Sequence, m.Data, nil
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 func openTestLog(t testing.TB, c *Cluster, job string) *Log {
@@ -312,7 +314,7 @@ func TestAmbiguousAppend(t *testing.T) {
 	} {
 		t.Run(tt.faults, func(t *testing.T) {
 			c := embed(t, nil)
-			f := &faultyStore{logStore: natsLogs{c}, hook: func() { lead(t, openTestLog(t, c, "j"), 2) }}
+			f := &faultyStore{logStore: natsStore{c, logStream}, hook: func() { lead(t, openTestLog(t, c, "j"), 2) }}
 			l, err := openLog(soon(t), f, "j")
 			if err != nil {
 				t.Fatal(err)
@@ -335,7 +337,7 @@ func TestAmbiguousAppend(t *testing.T) {
 func TestAppendGivesUpWithItsContext(t *testing.T) {
 	for _, fault := range []string{"lost", "landed"} {
 		c := embed(t, nil)
-		f := &faultyStore{logStore: natsLogs{c}}
+		f := &faultyStore{logStore: natsStore{c, logStream}}
 		l, err := openLog(soon(t), f, "j")
 		if err != nil {
 			t.Fatal(err)
@@ -381,7 +383,10 @@ func TestLostLogIsNotEmpty(t *testing.T) {
 		}
 	}
 	// The server may still be removing the old stream's files.
-	reopen := func() error { return c.openLogs(0) }
+	reopen := func() error {
+		_, err := c.js.CreateOrUpdateStream(soon(t), logConfig(jetstream.MemoryStorage, 1))
+		return err
+	}
 	for end := time.Now().Add(10 * time.Second); reopen() != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(reopen())

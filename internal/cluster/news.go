@@ -21,10 +21,14 @@ func (c *Cluster) Publish(ctx context.Context, subject string, news []byte) erro
 	if err := checkSubject(subject); err != nil {
 		return err
 	}
+	return c.publish(ctx, newsPrefix, subject, news)
+}
+
+func (c *Cluster) publish(ctx context.Context, prefix, subject string, news []byte) error {
 	if len(news) > MaxMessage {
 		return fmt.Errorf("publish %s: %w: %d bytes of %d", subject, ErrTooLarge, len(news), MaxMessage)
 	}
-	if err := c.conn.Publish(newsPrefix+subject, appendRequest(nil, Epoch(ctx), news)); err != nil {
+	if err := c.conn.Publish(prefix+subject, appendRequest(nil, Epoch(ctx), news)); err != nil {
 		return c.wrap("publish "+subject, err)
 	}
 	return nil
@@ -36,7 +40,11 @@ func (c *Cluster) Subscribe(ctx context.Context, subject string, h func(ctx cont
 	if err := checkPattern(subject); err != nil {
 		return nil, err
 	}
-	sub, err := c.conn.SubscribeSync(newsPrefix + subject)
+	return c.subscribe(ctx, newsPrefix, subject, h)
+}
+
+func (c *Cluster) subscribe(ctx context.Context, prefix, subject string, h func(ctx context.Context, news []byte)) (stop func(), err error) {
+	sub, err := c.conn.SubscribeSync(prefix + subject)
 	if err != nil {
 		return nil, c.wrap("subscribe "+subject, err)
 	}
