@@ -17,7 +17,7 @@
 //	job
 //	mapper   reducer
 //	internal/pattern   internal/inflate   internal/hostfn
-//	internal/codecache   internal/gatewaytest   internal/latency   internal/mailgen   internal/guest   store/s3   store/file   store/mem   store/storetest
+//	internal/codecache   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/guest   store/s3   store/file   store/mem   store/storetest
 //	store
 //
 // What users copy imports only what users can:
