@@ -18,7 +18,7 @@
 //	mapper   reducer
 //	internal/pattern   internal/inflate   internal/hostfn
 //	internal/codecache   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/guest   store/s3   store/file   store/mem   store/storetest
-//	internal/listing
+//	internal/remote
 //	store
 //
 // What users copy imports only what users can:

@@ -18,7 +18,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"github.com/millrace/millrace/internal/listing"
+	"github.com/millrace/millrace/internal/remote"
 	"github.com/millrace/millrace/store"
 )
 
@@ -30,7 +30,7 @@ const (
 // List keeps several requests in flight.
 func (b *Bucket) List(ctx context.Context, prefix, after store.Key) iter.Seq2[store.Object, error] {
 	return func(yield func(store.Object, error) bool) {
-		err := listing.List(ctx, b.fetchPage, string(prefix), string(after), pageKeys, b.requests, func(o store.Object) bool { return yield(o, nil) })
+		err := remote.List(ctx, b.fetchPage, string(prefix), string(after), pageKeys, b.requests, func(o store.Object) bool { return yield(o, nil) })
 		if err != nil {
 			yield(store.Object{}, b.explain(ctx, prefix, err))
 		}
@@ -38,7 +38,7 @@ func (b *Bucket) List(ctx context.Context, prefix, after store.Key) iter.Seq2[st
 }
 
 // fetchPage asks for the page of objects under prefix that begins after the key after, or at token if that is not empty.
-func (b *Bucket) fetchPage(ctx context.Context, prefix, after, token string) (listing.Page, error) {
+func (b *Bucket) fetchPage(ctx context.Context, prefix, after, token string) (remote.Page, error) {
 	in := &s3.ListObjectsV2Input{
 		Bucket: &b.name, Prefix: &prefix, MaxKeys: aws.Int32(pageKeys),
 		EncodingType: types.EncodingTypeUrl, RequestPayer: b.payer,
@@ -57,7 +57,7 @@ func (b *Bucket) fetchPage(ctx context.Context, prefix, after, token string) (li
 		return takeBody(stack, &body)
 	}))
 	if err != nil {
-		return listing.Page{}, err
+		return remote.Page{}, err
 	}
 	return parsePage(body)
 }
@@ -104,29 +104,29 @@ func readBody(resp *smithyhttp.Response) ([]byte, error) {
 
 // parsePage reads the XML of a page. It knows the elements that it needs and steps over all others; it takes no document type, so that
 // there are no entities but the five of XML and numbers.
-func parsePage(body []byte) (listing.Page, error) {
+func parsePage(body []byte) (remote.Page, error) {
 	x := scanner{rest: string(body)}
 	if name, _ := x.start(); name != "ListBucketResult" {
-		return listing.Page{}, fmt.Errorf("%w: a page without a ListBucketResult", store.ErrListing)
+		return remote.Page{}, fmt.Errorf("%w: a page without a ListBucketResult", store.ErrListing)
 	}
-	var p listing.Page
+	var p remote.Page
 	p.Objects = make([]store.Object, 0, min(pageKeys, strings.Count(x.rest, "<Contents>")))
 	encoded := false
 	for {
 		name, empty := x.start()
 		switch {
 		case x.bad:
-			return listing.Page{}, fmt.Errorf("%w: a page with malformed XML", store.ErrListing)
+			return remote.Page{}, fmt.Errorf("%w: a page with malformed XML", store.ErrListing)
 		case name == "/ListBucketResult":
 			return p, decode(p.Objects, encoded)
 		case empty:
 		case name == "Contents":
 			if len(p.Objects) == 10*pageKeys {
-				return listing.Page{}, fmt.Errorf("%w: a page of more than %d objects", store.ErrListing, len(p.Objects))
+				return remote.Page{}, fmt.Errorf("%w: a page of more than %d objects", store.ErrListing, len(p.Objects))
 			}
 			o, err := x.object()
 			if err != nil {
-				return listing.Page{}, err
+				return remote.Page{}, err
 			}
 			p.Objects = append(p.Objects, o)
 		case name == "IsTruncated":

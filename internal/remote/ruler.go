@@ -1,4 +1,4 @@
-package listing
+package remote
 
 import (
 	"math/big"

@@ -1,5 +1,4 @@
-// Package listing lists stores that answer page by page faster than one page after the other.
-package listing
+package remote
 
 import (
 	"context"
