@@ -25,6 +25,8 @@ require (
 	google.golang.org/grpc v1.85.0
 )
 
+require github.com/ncw/swift/v2 v2.0.5 // indirect
+
 require (
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
 	github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream v1.7.26 // indirect

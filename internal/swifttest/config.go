@@ -84,7 +84,7 @@ func (c *Cluster) write() (string, error) {
 	}
 	files["layout.json"], files["serve.py"] = string(text), serve
 	for i := range c.Nodes {
-		if err := os.MkdirAll(c.Devices(i), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(c.Devices(i), "d1"), 0o755); err != nil {
 			return "", err
 		}
 	}
@@ -185,6 +185,7 @@ account_autocreate = true
 allow_account_management = true
 node_timeout = 60
 recoverable_node_timeout = 60
+error_suppression_limit = 1000000
 conn_timeout = 30
 `, c.Nodes[0], proxyPort, c.user, c.Dir, memcachePort, account, userName, c.Key)
 }
