@@ -143,6 +143,35 @@ func (c *Cluster) Env() []string {
 	return env
 }
 
+// MakeContainer makes a container in the account of the user.
+func (c *Cluster) MakeContainer(ctx context.Context, name string) error {
+	login, err := c.ask(ctx, http.MethodGet, c.AuthURL, http.Header{"X-Auth-User": {c.User}, "X-Auth-Key": {c.Key}})
+	if err != nil {
+		return err
+	}
+	_, err = c.ask(ctx, http.MethodPut, login.Get("X-Storage-Url")+"/"+name, http.Header{"X-Auth-Token": login["X-Auth-Token"]})
+	return err
+}
+
+// ask makes a request that must succeed, and returns the headers of the answer.
+func (c *Cluster) ask(ctx context.Context, method, url string, header http.Header) (http.Header, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header = header
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return nil, fmt.Errorf("%s %s: %s", method, url, resp.Status)
+	}
+	return resp.Header, nil
+}
+
 // Stop ends all servers. It may be called again.
 func (c *Cluster) Stop() error {
 	c.once.Do(func() {

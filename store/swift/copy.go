@@ -25,7 +25,7 @@ func (w *writer) Copy(ctx context.Context, o store.Object) error {
 	}
 	w.sum = nil // nobody sees all bytes
 	var err error
-	if o.Size < leastCopy {
+	if o.Size < w.b.leastCopy {
 		err = w.pass(ctx, o)
 	} else {
 		err = w.copy(ctx, o)
@@ -75,7 +75,7 @@ func (w *writer) copy(ctx context.Context, o store.Object) error {
 	if segs != nil {
 		_, err = w.b.putManifest(ctx, w.b.segments(), segmentKey(w.h.ID, number), segs, w.contentType, "")
 	} else {
-		err = w.b.copyObject(ctx, w.b.name, o.Key, o.ETag, w.b.segments(), segmentKey(w.h.ID, number), "")
+		_, err = w.b.copyObject(ctx, w.b.name, o.Key, o.ETag, w.b.segments(), segmentKey(w.h.ID, number), "")
 	}
 	if err != nil {
 		return err

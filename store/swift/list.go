@@ -10,9 +10,12 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
@@ -36,12 +39,23 @@ func (b *Bucket) List(ctx context.Context, prefix, after store.Key) iter.Seq2[st
 }
 
 // fetchPage asks for the page of objects under prefix that begins after the key after.
-func (b *Bucket) fetchPage(ctx context.Context, prefix, after, _ string) (remote.Page, error) {
-	items, err := b.page(ctx, b.name, prefix, after)
+func (b *Bucket) fetchPage(ctx context.Context, prefix, after, token string) (remote.Page, error) {
+	marker := token
+	if marker == "" {
+		marker = before(after)
+	}
+	items, err := b.page(ctx, b.name, prefix, marker)
 	if err != nil {
 		return remote.Page{}, err
 	}
-	p := remote.Page{Objects: make([]store.Object, len(items)), Truncated: len(items) >= b.limits.Page}
+	p := remote.Page{Truncated: len(items) >= b.limits.Page}
+	if len(items) > 0 {
+		p.Token = items[len(items)-1].Name
+	}
+	for marker != after && len(items) > 0 && items[0].Name <= after {
+		items = items[1:]
+	}
+	p.Objects = make([]store.Object, len(items))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(looks)
 	for i, it := range items {
@@ -54,6 +68,38 @@ func (b *Bucket) fetchPage(ctx context.Context, prefix, after, _ string) (remote
 		}
 	}
 	return p, g.Wait()
+}
+
+// before returns the greatest name not after key that Swift takes as a marker, or one a little before it: keys are UTF-8, and what
+// stands between them need not be.
+func before(key string) string {
+	if utf8.ValidString(key) {
+		return key
+	}
+	n := 0
+	for {
+		r, size := utf8.DecodeRuneInString(key[n:])
+		if r == utf8.RuneError && size <= 1 {
+			break
+		}
+		n += size
+	}
+	valid, rest := key[:n], key[n:]
+	// Runes are ordered as their encodings are: the last one whose encoding is less than the rest.
+	i := sort.Search(utf8.MaxRune, func(i int) bool {
+		r := rune(i + 1)
+		if utf16.IsSurrogate(r) {
+			r = 0xd7ff
+		}
+		return string(r) > rest
+	})
+	for i > 0 && !utf8.ValidRune(rune(i)) {
+		i--
+	}
+	if i == 0 {
+		return valid
+	}
+	return valid + string(rune(i))
 }
 
 // lookAgain describes what is listed as empty and may be the manifest of a dynamic large object.

@@ -55,26 +55,23 @@ func (b *Bucket) named(token string, parts []store.Part) []segment {
 	return segs
 }
 
-// putManifest makes a static large object of segments, which the store checks, and returns its ETag.
-func (b *Bucket) putManifest(ctx context.Context, container string, key store.Key, segs []segment, contentType, token string) (etag string, err error) {
+// putManifest makes a static large object of segments, which the store checks, and returns the headers of its answer.
+func (b *Bucket) putManifest(ctx context.Context, container string, key store.Key, segs []segment, contentType, token string) (http.Header, error) {
 	body, err := json.Marshal(segs)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	r := &request{method: http.MethodPut, container: container, key: key, body: body, query: url.Values{"multipart-manifest": {"put"}}}
 	r.set("Content-Type", contentType)
 	r.set(tokenHeader, token)
 	h, err := b.head(ctx, r)
 	if has(err, http.StatusBadRequest) && strings.Contains(err.Error(), "404 Not Found") {
-		return "", fmt.Errorf("%w: a segment is gone", store.ErrNotExist)
+		err = fmt.Errorf("%w: a segment is gone", store.ErrNotExist)
 	}
-	if err != nil {
-		return "", err
+	if etag := unquote(h.Get("Etag")); err == nil && etag != largeETag(segs) {
+		err = fmt.Errorf("store made a large object of ETag %.40q, want %s", etag, largeETag(segs))
 	}
-	if etag = unquote(h.Get("Etag")); etag != largeETag(segs) {
-		return "", fmt.Errorf("store made a large object of ETag %.40q, want %s", etag, largeETag(segs))
-	}
-	return etag, nil
+	return h, err
 }
 
 // largeETag returns the ETag of a static large object of whole segments.
@@ -100,10 +97,11 @@ func (b *Bucket) group(ctx context.Context, token string, parts []store.Part, co
 		for _, p := range some {
 			g.Size += p.Size
 		}
-		var err error
-		if g.ETag, err = b.putManifest(ctx, b.segments(), segmentKey(token, g.Number), b.named(token, some), contentType, ""); err != nil {
+		h, err := b.putManifest(ctx, b.segments(), segmentKey(token, g.Number), b.named(token, some), contentType, "")
+		if err != nil {
 			return nil, err
 		}
+		g.ETag = unquote(h.Get("Etag"))
 		groups = append(groups, g)
 	}
 	return groups, nil

@@ -53,50 +53,56 @@ func (b *Bucket) publish(ctx context.Context, p store.Pending) (store.Object, er
 	if tokenOf(before) == p.ID {
 		return b.settle(ctx, p, before)
 	}
-	_, err = b.look(ctx, b.segments(), publishedKey(p.ID))
-	if err == nil {
-		return store.Object{}, fmt.Errorf("pending object %.40s: %w under this key any more", p.ID, store.ErrNotExist)
-	}
-	if !has(err, http.StatusNotFound) {
-		return store.Object{}, err
-	}
-	err = b.reveal(ctx, p)
-	now, lookErr := b.look(ctx, b.name, p.Key)
-	if lookErr != nil || tokenOf(now) != p.ID {
-		if err == nil {
-			err = fmt.Errorf("pending object %.40s: %w under this key any more", p.ID, store.ErrNotExist)
+	o, err := b.reveal(ctx, p)
+	if err != nil {
+		// Whatever was answered, the object may be there: an answer may be lost, and somebody else may have published it.
+		now, lookErr := b.look(ctx, b.name, p.Key)
+		if lookErr != nil || tokenOf(now) != p.ID {
+			return store.Object{}, err
 		}
-		return store.Object{}, err
+		return b.settle(ctx, p, now)
 	}
 	if old := tokenOf(before); old != "" && large(before) {
 		if err := b.erase(ctx, old); err != nil {
 			return store.Object{}, err
 		}
 	}
-	return b.settle(ctx, p, now)
+	return o, b.tidy(ctx, p, o.ETag != p.Parts[0].ETag) // that of a large object is one of its parts' ETags
 }
 
 func publishedKey(token string) store.Key { return store.Key(dir(token) + "published") }
 
 // reveal makes the object under its key: one plain segment by a copy of it, anything else by a manifest.
-func (b *Bucket) reveal(ctx context.Context, p store.Pending) error {
+func (b *Bucket) reveal(ctx context.Context, p store.Pending) (store.Object, error) {
+	o := store.Object{Key: p.Key, Size: p.Size}
 	first := segmentKey(p.ID, p.Parts[0].Number)
 	h, err := b.look(ctx, b.segments(), first)
 	if has(err, http.StatusNotFound) {
-		return fmt.Errorf("pending object %.40s: %w", p.ID, store.ErrNotExist)
+		return o, fmt.Errorf("pending object %.40s: %w", p.ID, store.ErrNotExist)
 	}
 	if err != nil {
-		return err
+		return o, err
 	}
-	if len(p.Parts) > 1 || large(h) {
-		_, err := b.putManifest(ctx, b.name, p.Key, b.named(p.ID, p.Parts), h.Get("Content-Type"), p.ID)
-		return err
+	if len(p.Parts) == 1 && !large(h) {
+		o.ETag = p.Parts[0].ETag
+		h, err = b.copyObject(ctx, b.segments(), first, o.ETag, b.name, p.Key, p.ID)
+		o.Modified = modified(h)
+		return o, err
 	}
-	return b.copyObject(ctx, b.segments(), first, p.Parts[0].ETag, b.name, p.Key, p.ID)
+	_, err = b.look(ctx, b.segments(), publishedKey(p.ID))
+	if err == nil {
+		return o, fmt.Errorf("pending object %.40s: %w under this key any more", p.ID, store.ErrNotExist)
+	}
+	if !has(err, http.StatusNotFound) {
+		return o, err
+	}
+	h, err = b.putManifest(ctx, b.name, p.Key, b.named(p.ID, p.Parts), h.Get("Content-Type"), p.ID)
+	o.ETag, o.Modified = unquote(h.Get("Etag")), modified(h)
+	return o, err
 }
 
 // copyObject has the store copy a plain object of that ETag. It returns ErrChanged if it is not that one any more.
-func (b *Bucket) copyObject(ctx context.Context, from string, key store.Key, etag, to string, as store.Key, token string) error {
+func (b *Bucket) copyObject(ctx context.Context, from string, key store.Key, etag, to string, as store.Key, token string) (http.Header, error) {
 	r := &request{method: http.MethodPut, container: to, key: as, body: []byte{}}
 	r.set("X-Copy-From", escape("/"+from+"/"+string(key)))
 	r.set("X-Fresh-Metadata", "true")
@@ -106,22 +112,31 @@ func (b *Bucket) copyObject(ctx context.Context, from string, key store.Key, eta
 	if err == nil && unquote(h.Get("Etag")) != etag {
 		err = store.ErrChanged
 	}
-	return err
+	return h, err
 }
 
-// settle describes a published object and puts its directory in order: the segment that was copied goes, segments that
-// are referred to are marked, so that nobody publishes them once more over what came later.
+// settle describes an object that was published, by this call or an earlier one.
 func (b *Bucket) settle(ctx context.Context, p store.Pending, h http.Header) (store.Object, error) {
 	o, err := describe(p.Key, h)
 	if err == nil && o.Size != p.Size {
 		err = fmt.Errorf("%w: published with %d bytes, sealed with %d", store.ErrShort, o.Size, p.Size)
 	}
-	if err == nil && large(h) {
-		_, err = b.put(ctx, b.segments(), publishedKey(p.ID), nil, "", "")
-	} else if err == nil {
-		_, err = b.remove(ctx, b.segments(), segmentKey(p.ID, p.Parts[0].Number))
+	if err == nil {
+		err = b.tidy(ctx, p, large(h))
 	}
 	return o, err
+}
+
+// tidy puts the directory of a published object in order: the segment that was copied goes; segments that are referred to are
+// marked, so that nobody publishes them once more over what came later.
+func (b *Bucket) tidy(ctx context.Context, p store.Pending, large bool) error {
+	var err error
+	if large {
+		_, err = b.put(ctx, b.segments(), publishedKey(p.ID), nil, "", "")
+	} else {
+		_, err = b.remove(ctx, b.segments(), segmentKey(p.ID, p.Parts[0].Number))
+	}
+	return err
 }
 
 // Discard removes the segments of h, unless an object that was published refers to them.

@@ -46,16 +46,23 @@ func describe(key store.Key, h http.Header) (store.Object, error) {
 	if err != nil || size < 0 {
 		return store.Object{}, fmt.Errorf("%w: none at all", store.ErrShort)
 	}
-	o := store.Object{Key: key, Size: size, ETag: unquote(h.Get("Etag"))}
+	o := store.Object{Key: key, Size: size, ETag: unquote(h.Get("Etag")), Modified: modified(h)}
 	if o.ETag == "" {
 		return o, errors.New("object without an ETag: its parts are too many for the store")
 	}
-	if sec, err := strconv.ParseFloat(h.Get("X-Timestamp"), 64); err == nil && sec > 0 && sec < 1<<40 {
-		o.Modified = time.UnixMicro(int64(math.Round(sec * 1e6))).UTC()
-	} else if t, err := http.ParseTime(h.Get("Last-Modified")); err == nil {
-		o.Modified = t
-	}
 	return o, nil
+}
+
+// modified returns the time of an object, to the microsecond where the answer has that and to the next full second elsewhere.
+func modified(h http.Header) time.Time {
+	if sec, err := strconv.ParseFloat(h.Get("X-Timestamp"), 64); err == nil && sec > 0 && sec < 1<<40 {
+		return time.UnixMicro(int64(math.Round(sec * 1e6))).UTC()
+	}
+	t, err := http.ParseTime(h.Get("Last-Modified"))
+	if err != nil {
+		return time.Time{}
+	}
+	return t
 }
 
 // get asks for bytes [off, off+n) of the object, n < 0 meaning to the end. The answer is that of the version etag; without one it is the

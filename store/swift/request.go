@@ -76,7 +76,7 @@ func (b *Bucket) do(ctx context.Context, r *request) (*http.Response, error) {
 		}
 		var wait *http.Response
 		if err == nil {
-			if err = explainAnswer(resp); resp.StatusCode == http.StatusUnauthorized && refused == nil && b.login.conn != nil {
+			if err = explainAnswer(resp, t.token); resp.StatusCode == http.StatusUnauthorized && refused == nil && !r.info && b.login.conn != nil {
 				refused = &ticket{}
 				*refused = t
 				try-- // an old token is nobody's failure
@@ -117,6 +117,8 @@ func (b *Bucket) once(ctx context.Context, r *request, t ticket) (*http.Response
 	if err != nil {
 		return nil, errors.New("the account's address is malformed")
 	}
+	// Swift ends its answer to the HEAD of a container as if it had a body: the connection is of no use after it.
+	req.Close = r.method == http.MethodHead && r.key == ""
 	req.Header.Set("User-Agent", agent)
 	for name, value := range r.header {
 		req.Header.Set(name, value)
@@ -159,12 +161,13 @@ func escape(name string) string {
 	return out.String()
 }
 
-// explainAnswer makes an error of an answer, whose body it takes.
-func explainAnswer(resp *http.Response) error {
+// explainAnswer makes an error of an answer, whose body it takes. Should the body repeat the token, it is left out.
+func explainAnswer(resp *http.Response, token string) error {
 	a := &answer{status: resp.StatusCode}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	resp.Body.Close()
-	if text := strings.Join(strings.Fields(string(body)), " "); strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") && text != "" {
+	text := strings.Join(strings.Fields(string(body)), " ")
+	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") && text != "" && (token == "" || !strings.Contains(text, token)) {
 		a.text = fmt.Sprintf("%.200q", text)
 	}
 	return a

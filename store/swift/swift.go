@@ -47,7 +47,8 @@ type Bucket struct {
 	requests  int // in flight, for listing
 	limits    limits
 
-	segmentSize int
+	segmentSize int   // bytes
+	leastCopy   int64 // bytes
 
 	mu   sync.Mutex
 	made bool // the container of segments is there
@@ -84,7 +85,7 @@ func opener(newLogin func() (*login, error)) store.Opener {
 }
 
 func open(ctx context.Context, name string, opts *store.Options, l *login) (*Bucket, error) {
-	b := &Bucket{name: name, login: l, requests: defaultRequests, segmentSize: segmentSize, limits: limits{Page: 10_000, Segments: 1000}}
+	b := &Bucket{name: name, login: l, requests: defaultRequests, segmentSize: segmentSize, leastCopy: leastCopy, limits: limits{Page: 10_000, Segments: 1000}}
 	if opts != nil && opts.Requests > 0 {
 		b.requests = opts.Requests
 	}

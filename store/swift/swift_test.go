@@ -3,7 +3,6 @@ package swift
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"sync/atomic"
 	"testing"
 
@@ -20,6 +19,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestSwift(t *testing.T) {
 	c := swifttest.Run(t, nil)
 	s := &cluster{c: c}
+	t.Run("large objects", s.largeObjects)
+	t.Run("copies", s.copies)
+	t.Run("replaced", s.replaced)
+	t.Run("other people's large objects", s.foreign)
 	t.Run("conformance", s.conformance)
 }
 
@@ -33,9 +36,7 @@ type cluster struct {
 func (s *cluster) container(t *testing.T) string {
 	t.Helper()
 	name := fmt.Sprintf("c%d", s.n.Add(1))
-	l := v1(s.c.AuthURL, s.c.User, s.c.Key)
-	b := &Bucket{name: name, login: l, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	if _, err := b.head(t.Context(), &request{method: http.MethodPut, container: name}); err != nil {
+	if err := s.c.MakeContainer(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -56,7 +57,7 @@ func (s *cluster) conformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Bucket {
 		return s.open(t, s.container(t))
 	}, &storetest.Options{
-		Keys:   240,
+		Keys:   60,
 		Reopen: func(t *testing.T, b store.Bucket) store.Bucket { return s.open(t, b.(*Bucket).name) },
 	})
 }

@@ -23,23 +23,24 @@ const (
 
 // Put replaces the object by one PUT request. The store checks its hash.
 func (b *Bucket) Put(ctx context.Context, key store.Key, body []byte) (store.Object, error) {
+	var h http.Header
 	err := checkKey(key)
 	if err == nil {
-		_, err = b.put(ctx, b.name, key, body, "", "")
+		h, err = b.put(ctx, b.name, key, body, "", "")
 	}
 	if err != nil {
 		return store.Object{}, b.explain(ctx, key, err)
 	}
-	return b.Stat(ctx, key)
+	return store.Object{Key: key, Size: int64(len(body)), ETag: unquote(h.Get("Etag")), Modified: modified(h)}, nil
 }
 
-// put makes an object in a container and returns its ETag.
-func (b *Bucket) put(ctx context.Context, container string, key store.Key, body []byte, contentType, token string) (etag string, err error) {
+// put makes an object in a container and returns the headers of the answer, with its ETag.
+func (b *Bucket) put(ctx context.Context, container string, key store.Key, body []byte, contentType, token string) (http.Header, error) {
 	if body == nil {
 		body = []byte{}
 	}
 	sum := md5.Sum(body)
-	etag = hex.EncodeToString(sum[:])
+	etag := hex.EncodeToString(sum[:])
 	r := &request{method: http.MethodPut, container: container, key: key, body: body}
 	r.set("Etag", etag)
 	r.set("Content-Type", contentType)
@@ -48,7 +49,7 @@ func (b *Bucket) put(ctx context.Context, container string, key store.Key, body 
 	if err == nil && unquote(h.Get("Etag")) != etag {
 		err = errors.New("store took another content than was sent")
 	}
-	return etag, err
+	return h, err
 }
 
 // remove deletes one object. That there is none is no error; it reports whether there was.
@@ -191,7 +192,7 @@ func (w *writer) send() error {
 	w.mu.Unlock()
 	w.wg.Go(func() {
 		defer func() { <-w.slots }()
-		etag, err := w.b.put(w.ctx, w.b.segments(), segmentKey(w.h.ID, number), body, w.contentType, "")
+		h, err := w.b.put(w.ctx, w.b.segments(), segmentKey(w.h.ID, number), body, w.contentType, "")
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.spare = append(w.spare, body[:0])
@@ -203,7 +204,7 @@ func (w *writer) send() error {
 			w.cancel(err)
 			return
 		}
-		w.parts = append(w.parts, store.Part{Number: number, ETag: etag, Size: int64(len(body))})
+		w.parts = append(w.parts, store.Part{Number: number, ETag: unquote(h.Get("Etag")), Size: int64(len(body))})
 	})
 	return nil
 }
