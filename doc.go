@@ -17,7 +17,8 @@
 //	job
 //	mapper   reducer
 //	internal/pattern   internal/inflate   internal/hostfn
-//	internal/codecache   internal/gatewaytest   internal/latency   internal/mailgen   internal/tempdir   internal/guest   internal/identity   store/s3   store/file   store/mem   store/storetest
+//	internal/codecache   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/tempdir   internal/guest   internal/identity   store/s3   store/swift   store/file   store/mem   store/storetest
+//	internal/remote
 //	store
 //
 // What users copy imports only what users can:
@@ -31,6 +32,7 @@
 //	github.com/aws/aws-sdk-go-v2             store/s3 bench/sdkloop
 //	github.com/jotaen/kong-completion        cmd/millrace
 //	github.com/nats-io                       internal/cluster
+//	github.com/ncw/swift                     store/swift
 //	github.com/pierrec/lz4                   shuffle
 //	github.com/schollz/progressbar           cmd/millrace
 //	github.com/tetratelabs/wazero            sandbox

@@ -25,6 +25,8 @@ require (
 	google.golang.org/grpc v1.85.0
 )
 
+require github.com/ncw/swift/v2 v2.0.5 // indirect
+
 require (
 	github.com/JohnCGriffin/overflow v0.0.0-20211019200055-46fa312c352c // indirect
 	github.com/andybalholm/brotli v1.1.0 // indirect

@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/millrace/millrace/internal/gatewaytest"
+	"github.com/millrace/millrace/internal/swifttest"
 )
 
 // TestScripts runs the scripts in testdata against the command, built as users build it.
@@ -24,6 +25,7 @@ func TestScripts(t *testing.T) {
 	if !testing.Short() {
 		s3 = gatewaytest.Start(t, "mail", "results").Env()
 	}
+	swift, noSwift := startSwift(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
@@ -31,17 +33,42 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GOCACHE", os.Getenv("GOCACHE"))
 			e.Setenv("XDG_CACHE_HOME", os.Getenv("XDG_CACHE_HOME"))
 			e.Setenv("GOFLAGS", "-mod=mod")
-			e.Vars = append(e.Vars, s3...)
+			e.Vars = append(append(e.Vars, s3...), swift...)
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "root" {
+			switch cond {
+			case "root":
 				return os.Geteuid() == 0, nil
+			case "swift":
+				if noSwift != nil {
+					t.Logf("no Swift: %v", noSwift)
+				}
+				return noSwift == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "refused": refused, "nofiles": nofiles},
 	})
+}
+
+// startSwift starts a Swift with the containers mail and results, and returns its environment, or why this machine or a short test has none.
+func startSwift(t *testing.T) (env []string, missing error) {
+	t.Helper()
+	if testing.Short() {
+		return nil, errors.New("short mode")
+	}
+	dir := t.TempDir()
+	if err := swifttest.Missing(dir); err != nil {
+		return nil, err
+	}
+	c := swifttest.Run(t, nil)
+	for _, name := range []string{"mail", "results"} {
+		if err := c.MakeContainer(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c.Env(), nil
 }
 
 // exits runs a program that must end with an exit code: exits CODE PROGRAM ARGS…

@@ -41,15 +41,21 @@ func warn(stderr io.Writer, text string) {
 }
 
 // bucketOnly finds what an error says of a whole bucket.
-var bucketOnly = regexp.MustCompile(`s3://[^/ ]+/?:`)
+var bucketOnly = regexp.MustCompile(`(s3|swift)://[^/ ]+/?:`)
 
 // hint returns what a user may do about err, "" if err says it all.
 func hint(err error) string {
 	text := err.Error()
-	s3 := strings.Contains(text, "s3://")
+	s3, swift := strings.Contains(text, "s3://"), strings.Contains(text, "swift://")
 	switch {
 	case errors.Is(err, commit.ErrExists):
 		return "--overwrite replaces it"
+	case swift && (errors.Is(err, syscall.ECONNREFUSED) || strings.Contains(text, "no such host")):
+		return "is the address right? OS_AUTH_URL or ST_AUTH sets it"
+	case swift && errors.Is(err, store.ErrPermission):
+		return "OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME, or ST_AUTH, ST_USER and ST_KEY, give access"
+	case swift && errors.Is(err, store.ErrNotExist) && bucketOnly.MatchString(text):
+		return "is there such a container in this account?"
 	case errors.Is(err, syscall.ECONNREFUSED), strings.Contains(text, "no such host"):
 		return "is the store's address right? AWS_ENDPOINT_URL or --endpoint sets it"
 	case s3 && errors.Is(err, store.ErrPermission):

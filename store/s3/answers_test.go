@@ -184,7 +184,7 @@ func FuzzParsePage(f *testing.F) {
 		if err != nil && !errors.Is(err, store.ErrListing) {
 			t.Errorf("parsePage = %v, want ErrListing", err)
 		}
-		for _, o := range p.objects {
+		for _, o := range p.Objects {
 			if err == nil && (o.Key == "" || o.Size < 0) {
 				t.Errorf("parsePage let %+v pass", o)
 			}
@@ -197,7 +197,7 @@ func TestParsePage(t *testing.T) {
 <ListBucketResult xmlns="x"><Name>b</Name><IsTruncated>true</IsTruncated><EncodingType>url</EncodingType><NextContinuationToken>t&amp;u</NextContinuationToken>
 <Contents><Key>a%20b%2Bc+d</Key><Size>5</Size><ETag>&quot;x-2&quot;</ETag><LastModified>2026-01-02T03:04:05.000Z</LastModified><StorageClass>GLACIER</StorageClass><Owner><ID>o</ID></Owner></Contents>
 <Contents><Key>b</Key><Size>0</Size><ETag/><LastModified>2026-01-02T03:04:05Z</LastModified></Contents><CommonPrefixes/></ListBucketResult>`))
-	if err != nil || len(p.objects) != 2 || !p.truncated || p.token != "t&u" {
+	if err != nil || len(p.Objects) != 2 || !p.Truncated || p.Token != "t&u" {
 		t.Fatalf("parsePage = %+v, %v", p, err)
 	}
 	modified := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -205,7 +205,7 @@ func TestParsePage(t *testing.T) {
 		{Key: "a b+c d", Size: 5, ETag: "x-2", Modified: modified, Archived: true},
 		{Key: "b", ETag: modifiedTag + fmt.Sprint(modified.Unix()), Modified: modified},
 	}
-	for i, o := range p.objects {
+	for i, o := range p.Objects {
 		if o != want[i] {
 			t.Errorf("object %d = %+v, want %+v", i, o, want[i])
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"iter"
 	"net/url"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/millrace/millrace/internal/remote"
 	"github.com/millrace/millrace/store"
 )
 
@@ -25,15 +27,18 @@ const (
 	maxPage  = 16 << 20 // bytes of one page: a thousand objects with the longest keys, escaped, are below
 )
 
-// A page is one answer of ListObjectsV2.
-type page struct {
-	objects   []store.Object
-	truncated bool
-	token     string // to go on where a truncated page is empty
+// List keeps several requests in flight.
+func (b *Bucket) List(ctx context.Context, prefix, after store.Key) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
+		err := remote.List(ctx, b.fetchPage, string(prefix), string(after), pageKeys, b.requests, func(o store.Object) bool { return yield(o, nil) })
+		if err != nil {
+			yield(store.Object{}, b.explain(ctx, prefix, err))
+		}
+	}
 }
 
 // fetchPage asks for the page of objects under prefix that begins after the key after, or at token if that is not empty.
-func (b *Bucket) fetchPage(ctx context.Context, prefix, after, token string) (page, error) {
+func (b *Bucket) fetchPage(ctx context.Context, prefix, after, token string) (remote.Page, error) {
 	in := &s3.ListObjectsV2Input{
 		Bucket: &b.name, Prefix: &prefix, MaxKeys: aws.Int32(pageKeys),
 		EncodingType: types.EncodingTypeUrl, RequestPayer: b.payer,
@@ -52,7 +57,7 @@ func (b *Bucket) fetchPage(ctx context.Context, prefix, after, token string) (pa
 		return takeBody(stack, &body)
 	}))
 	if err != nil {
-		return page{}, err
+		return remote.Page{}, err
 	}
 	return parsePage(body)
 }
@@ -99,35 +104,35 @@ func readBody(resp *smithyhttp.Response) ([]byte, error) {
 
 // parsePage reads the XML of a page. It knows the elements that it needs and steps over all others; it takes no document type, so that
 // there are no entities but the five of XML and numbers.
-func parsePage(body []byte) (page, error) {
+func parsePage(body []byte) (remote.Page, error) {
 	x := scanner{rest: string(body)}
 	if name, _ := x.start(); name != "ListBucketResult" {
-		return page{}, fmt.Errorf("%w: a page without a ListBucketResult", store.ErrListing)
+		return remote.Page{}, fmt.Errorf("%w: a page without a ListBucketResult", store.ErrListing)
 	}
-	var p page
-	p.objects = make([]store.Object, 0, min(pageKeys, strings.Count(x.rest, "<Contents>")))
+	var p remote.Page
+	p.Objects = make([]store.Object, 0, min(pageKeys, strings.Count(x.rest, "<Contents>")))
 	encoded := false
 	for {
 		name, empty := x.start()
 		switch {
 		case x.bad:
-			return page{}, fmt.Errorf("%w: a page with malformed XML", store.ErrListing)
+			return remote.Page{}, fmt.Errorf("%w: a page with malformed XML", store.ErrListing)
 		case name == "/ListBucketResult":
-			return p, p.decode(encoded)
+			return p, decode(p.Objects, encoded)
 		case empty:
 		case name == "Contents":
-			if len(p.objects) == 10*pageKeys {
-				return page{}, fmt.Errorf("%w: a page of more than %d objects", store.ErrListing, len(p.objects))
+			if len(p.Objects) == 10*pageKeys {
+				return remote.Page{}, fmt.Errorf("%w: a page of more than %d objects", store.ErrListing, len(p.Objects))
 			}
 			o, err := x.object()
 			if err != nil {
-				return page{}, err
+				return remote.Page{}, err
 			}
-			p.objects = append(p.objects, o)
+			p.Objects = append(p.Objects, o)
 		case name == "IsTruncated":
-			p.truncated = x.text(name) == "true"
+			p.Truncated = x.text(name) == "true"
 		case name == "NextContinuationToken":
-			p.token = x.text(name)
+			p.Token = x.text(name)
 		case name == "EncodingType":
 			encoded = x.text(name) == "url"
 		default:
@@ -137,12 +142,12 @@ func parsePage(body []byte) (page, error) {
 }
 
 // decode undoes the URL encoding of keys.
-func (p *page) decode(encoded bool) error {
+func decode(objects []store.Object, encoded bool) error {
 	if !encoded {
 		return nil
 	}
-	for i := range p.objects {
-		o := &p.objects[i]
+	for i := range objects {
+		o := &objects[i]
 		if strings.IndexByte(string(o.Key), '%') < 0 && strings.IndexByte(string(o.Key), '+') < 0 {
 			continue
 		}

@@ -14,11 +14,9 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/millrace/millrace/internal/remote"
 	"github.com/millrace/millrace/store"
 )
-
-// resumes is how often in a row a body may end early without having brought a byte.
-const resumes = 5
 
 // Stat describes the object under key by a HEAD request.
 func (b *Bucket) Stat(ctx context.Context, key store.Key) (store.Object, error) {
@@ -128,7 +126,7 @@ func (b *Bucket) Open(ctx context.Context, key store.Key, etag string, off, n in
 	return r, nil
 }
 
-func (b *Bucket) open(ctx context.Context, key store.Key, etag string, off, n int64) (*reader, error) {
+func (b *Bucket) open(ctx context.Context, key store.Key, etag string, off, n int64) (*remote.Reader, error) {
 	if off < 0 {
 		return nil, fmt.Errorf("negative offset %d", off)
 	}
@@ -138,7 +136,6 @@ func (b *Bucket) open(ctx context.Context, key store.Key, etag string, off, n in
 	if n > 1<<62-off {
 		n = -1
 	}
-	r := &reader{b: b, ctx: ctx, key: key, etag: etag, off: off}
 	var out *s3.GetObjectOutput
 	err := error(nil)
 	if n != 0 {
@@ -154,105 +151,24 @@ func (b *Bucket) open(ctx context.Context, key store.Key, etag string, off, n in
 		if err == nil && n != 0 && off < *out.ContentLength {
 			err = store.ErrChanged
 		}
-		return r, err
+		return remote.NewReader(ctx, nil, off, 0, nil, nil), err
 	}
 	if err != nil {
 		return nil, err
 	}
-	r.body, r.rest = out.Body, *out.ContentLength
+	length := *out.ContentLength
 	if n >= 0 {
-		r.rest = min(r.rest, n)
+		length = min(length, n)
 	}
-	r.etag = etagOf(aws.ToString(out.ETag), aws.ToTime(out.LastModified))
-	return r, nil
-}
-
-// A reader reads one range of one version. Where a body ends early it asks for the rest of the same version.
-type reader struct {
-	b         *Bucket
-	ctx       context.Context
-	key       store.Key
-	etag      string
-	body      io.ReadCloser // nil: there is none, or the last one broke
-	off, rest int64         // what is still wanted
-	barren    int           // bodies in a row that brought nothing
-	err       error         // the end
-}
-
-func (r *reader) Read(p []byte) (int, error) {
-	for {
-		switch {
-		case r.err != nil:
-			return 0, r.err
-		case r.ctx.Err() != nil:
-			r.err = r.b.explain(r.ctx, r.key, context.Cause(r.ctx))
-			continue
-		case r.rest == 0:
-			r.err = io.EOF
-			if r.body != nil {
-				_, _ = io.CopyN(io.Discard, r.body, 1) // to its end, so that the connection can be used again
-			}
-			continue
-		case len(p) == 0:
-			return 0, nil
-		case r.body == nil:
-			r.resume()
-			continue
+	etag = etagOf(aws.ToString(out.ETag), aws.ToTime(out.LastModified))
+	again := func(off, n int64) (io.ReadCloser, int64, error) {
+		out, err := b.get(ctx, key, etag, off, n)
+		if err != nil {
+			return nil, 0, err
 		}
-		n, err := r.body.Read(p[:min(int64(len(p)), r.rest)])
-		r.off += int64(n)
-		r.rest -= int64(n)
-		if n > 0 {
-			r.barren = 0
-		}
-		if err != nil && r.rest > 0 {
-			r.broke(err)
-		}
-		if n > 0 {
-			return n, nil
-		}
+		return out.Body, *out.ContentLength, nil
 	}
-}
-
-// broke takes note that the body ended with err before its length.
-func (r *reader) broke(err error) {
-	r.body.Close()
-	r.body = nil
-	if r.barren++; r.barren > resumes {
-		r.err = r.b.explain(r.ctx, r.key, fmt.Errorf("%w: %d bytes are missing: %w", store.ErrShort, r.rest, err))
-	}
-}
-
-func (r *reader) resume() {
-	wait := time.NewTimer(time.Duration(r.barren-1) * 100 * time.Millisecond)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-r.ctx.Done():
-		return
-	}
-	out, err := r.b.get(r.ctx, r.key, r.etag, r.off, r.rest)
-	if err != nil {
-		r.err = r.b.explain(r.ctx, r.key, err)
-		return
-	}
-	if *out.ContentLength != r.rest {
-		out.Body.Close()
-		r.err = r.b.explain(r.ctx, r.key, store.ErrChanged)
-		return
-	}
-	r.body = out.Body
-}
-
-func (r *reader) Close() error {
-	if r.body != nil {
-		r.body.Close() // its error would be that of a body not read to the end
-		r.body = nil
-	}
-	if r.err == nil {
-		r.err = errors.New("read of a closed body")
-	}
-	return nil
+	return remote.NewReader(ctx, out.Body, off, length, again, func(err error) error { return b.explain(ctx, key, err) }), nil
 }
 
 // ReadWhole implements store.Whole by one GET into dst.
@@ -261,7 +177,7 @@ func (b *Bucket) ReadWhole(ctx context.Context, o store.Object, dst []byte) erro
 		return b.explain(ctx, o.Key, store.ErrChanged)
 	}
 	var err error
-	for range resumes {
+	for range remote.Resumes {
 		var again bool
 		if again, err = b.readWhole(ctx, o, dst); err == nil {
 			return nil

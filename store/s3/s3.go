@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 
@@ -25,13 +24,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/logging"
 
+	"github.com/millrace/millrace/internal/remote"
 	"github.com/millrace/millrace/store"
 )
 
 const (
-	credentialsWait = 3 * time.Second  // for the chain of credentials, the last of which asks an address that may not answer
-	stall           = 60 * time.Second // without a byte, and a connection is given up
-	attempts        = 8                // of one request that is throttled or fails on the way
+	credentialsWait = 3 * time.Second // for the chain of credentials, the last of which asks an address that may not answer
+	attempts        = 8               // of one request that is throttled or fails on the way
 	maxBackoff      = 20 * time.Second
 	defaultRequests = 16
 	maxErrorBody    = 64 << 10
@@ -90,7 +89,7 @@ func open(ctx context.Context, name string, opts *store.Options, cred aws.Creden
 	} else {
 		b.transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
-	tune(b.transport)
+	remote.Tune(b.transport)
 
 	newClient := func() *s3.Client {
 		return s3.NewFromConfig(cfg, func(o *s3.Options) {
@@ -163,28 +162,6 @@ func newRetryer() aws.Retryer {
 		o.MaxBackoff = maxBackoff
 		o.RateLimiter = ratelimit.None
 	})
-}
-
-// tune makes a transport keep the connections of many parallel requests.
-func tune(t *http.Transport) {
-	t.MaxIdleConns = 0
-	t.MaxIdleConnsPerHost = 256
-	t.ReadBufferSize = 32 << 10
-	t.WriteBufferSize = 32 << 10
-	t.ResponseHeaderTimeout = 5 * time.Minute // completing a large upload takes minutes
-	t.MaxResponseHeaderBytes = 256 << 10
-	t.DisableCompression = true
-	dial := t.DialContext
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
-	}
-	t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := dial(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		return &conn{Conn: c}, nil
-	}
 }
 
 // stay keeps requests, which are signed for one host, from following redirects to another.

@@ -150,7 +150,7 @@ var listing = []behaviour{
 		s.Logf("seed %d", seed)
 		rnd := rand.New(rand.NewPCG(uint64(seed), 0))
 		var keys []store.Key
-		for range 150 {
+		for range s.few(150) {
 			var b strings.Builder
 			for range rnd.IntN(6) + 1 {
 				b.WriteByte("ab/-.0z~"[rnd.IntN(8)])
@@ -218,7 +218,7 @@ var listing = []behaviour{
 	}},
 	{"listing while objects come and go", func(s *suite) {
 		var keys []store.Key
-		for i := range 60 {
+		for i := range s.few(60) {
 			keys = append(keys, store.Key(fmt.Sprintf("stay/%02d", i)))
 		}
 		s.fill(keys)
@@ -231,7 +231,7 @@ var listing = []behaviour{
 					return nil
 				default:
 				}
-				k := store.Key(fmt.Sprintf("stay/%02d-guest", i%60))
+				k := store.Key(fmt.Sprintf("stay/%02d-guest", i%len(keys)))
 				if _, err := s.b.Put(s.ctx, k, []byte("x")); err != nil {
 					return err
 				}

@@ -21,7 +21,7 @@ import (
 type Options struct {
 	// Reopen opens the bucket that b is once more, as another process would.
 	Reopen func(t *testing.T, b store.Bucket) store.Bucket
-	// Keys is how many objects the test of long listings makes; 0 means 2,600.
+	// Keys is how many objects the test of long listings makes, and at most how many any other does; 0 means 2,600.
 	Keys int
 	// Refuses reports keys that the server behind the driver cannot hold, or refuses in ways of its own, so that they are left out.
 	Refuses func(key store.Key) bool
@@ -182,6 +182,14 @@ func (s *suite) discard(h store.Handle) {
 	if err := s.b.Discard(s.ctx, h); err != nil {
 		s.Fatalf("Discard(%q): %v", h.Key, err)
 	}
+}
+
+// few returns n, or fewer where objects take long to make.
+func (s *suite) few(n int) int {
+	if s.opts.Keys > 0 {
+		return min(n, s.opts.Keys)
+	}
+	return n
 }
 
 // reopen opens the bucket again, or skips the test.

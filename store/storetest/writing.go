@@ -167,7 +167,7 @@ var writing = []behaviour{
 	}},
 	{"many small objects at once", func(s *suite) {
 		var keys []store.Key
-		for i := range 200 {
+		for i := range s.few(200) {
 			keys = append(keys, store.Key(fmt.Sprintf("n%d/%d", i%7, i)))
 		}
 		s.fill(keys)

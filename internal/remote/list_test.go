@@ -1,4 +1,4 @@
-package s3
+package remote
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	"github.com/millrace/millrace/store"
 )
 
+const pageKeys = 1000
+
 // A shelf is a sorted list of keys that answers as ListObjectsV2 does.
 type shelf struct {
 	keys  []string
@@ -22,7 +24,7 @@ type shelf struct {
 	delay time.Duration
 }
 
-func (f *shelf) fetch(ctx context.Context, prefix, after, token string) (page, error) {
+func (f *shelf) fetch(ctx context.Context, prefix, after, token string) (Page, error) {
 	f.calls.Add(1)
 	if f.delay > 0 {
 		time.Sleep(f.delay)
@@ -31,16 +33,16 @@ func (f *shelf) fetch(ctx context.Context, prefix, after, token string) (page, e
 	if found && f.keys[first] == after {
 		first++
 	}
-	var p page
+	var p Page
 	for _, k := range f.keys[first:] {
 		if !strings.HasPrefix(k, prefix) {
 			break
 		}
-		if len(p.objects) == pageKeys {
-			p.truncated = true
+		if len(p.Objects) == pageKeys {
+			p.Truncated = true
 			break
 		}
-		p.objects = append(p.objects, store.Object{Key: store.Key(k), Size: 1, ETag: "x"})
+		p.Objects = append(p.Objects, store.Object{Key: store.Key(k), Size: 1, ETag: "x"})
 	}
 	return p, ctx.Err()
 }
@@ -48,7 +50,7 @@ func (f *shelf) fetch(ctx context.Context, prefix, after, token string) (page, e
 // all lists f and returns the keys.
 func (f *shelf) all(ctx context.Context, prefix, after string, requests int) ([]string, error) {
 	var got []string
-	err := list(ctx, f.fetch, prefix, after, requests, func(o store.Object, err error) bool {
+	err := List(ctx, f.fetch, prefix, after, pageKeys, requests, func(o store.Object) bool {
 		got = append(got, string(o.Key))
 		return true
 	})
@@ -189,32 +191,32 @@ func TestListIsParallel(t *testing.T) {
 }
 
 func TestListRefuses(t *testing.T) {
-	page1 := func(keys ...store.Key) page {
-		p := page{truncated: true, token: "t"}
+	page1 := func(keys ...store.Key) Page {
+		p := Page{Truncated: true, Token: "t"}
 		for _, k := range keys {
-			p.objects = append(p.objects, store.Object{Key: k})
+			p.Objects = append(p.Objects, store.Object{Key: k})
 		}
 		return p
 	}
 	tests := []struct {
 		name   string
 		prefix string
-		pages  []page // the last one again and again
+		pages  []Page // the last one again and again
 	}{
-		{"keys out of order", "", []page{page1("b", "a")}},
-		{"repeated key", "", []page{page1("a", "a")}},
-		{"the same page again", "", []page{page1("a", "b"), page1("a", "b")}},
-		{"a repeated token", "", []page{page1("a"), {truncated: true, token: "t"}, {truncated: true, token: "t"}}},
-		{"truncated without a token", "", []page{{truncated: true}}},
-		{"keys beyond the prefix", "p/", []page{page1("q/a")}},
+		{"keys out of order", "", []Page{page1("b", "a")}},
+		{"repeated key", "", []Page{page1("a", "a")}},
+		{"the same page again", "", []Page{page1("a", "b"), page1("a", "b")}},
+		{"a repeated token", "", []Page{page1("a"), {Truncated: true, Token: "t"}, {Truncated: true, Token: "t"}}},
+		{"truncated without a token", "", []Page{{Truncated: true}}},
+		{"keys beyond the prefix", "p/", []Page{page1("q/a")}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			n := 0
-			err := list(t.Context(), func(context.Context, string, string, string) (page, error) {
+			err := List(t.Context(), func(context.Context, string, string, string) (Page, error) {
 				n++
 				return tt.pages[min(n, len(tt.pages))-1], nil
-			}, tt.prefix, "", 1, func(store.Object, error) bool { return true })
+			}, tt.prefix, "", pageKeys, 1, func(store.Object) bool { return true })
 			if !errors.Is(err, store.ErrListing) {
 				t.Errorf("list = %v, want ErrListing", err)
 			}
@@ -223,15 +225,15 @@ func TestListRefuses(t *testing.T) {
 }
 
 func TestListGoesOnAfterEmptyPages(t *testing.T) {
-	pages := map[string]page{
-		"":  {truncated: true, token: "1"},
-		"1": {truncated: true, token: "2"},
-		"2": {objects: []store.Object{{Key: "a"}}},
+	pages := map[string]Page{
+		"":  {Truncated: true, Token: "1"},
+		"1": {Truncated: true, Token: "2"},
+		"2": {Objects: []store.Object{{Key: "a"}}},
 	}
 	var got []store.Key
-	err := list(t.Context(), func(_ context.Context, _, _, token string) (page, error) {
+	err := List(t.Context(), func(_ context.Context, _, _, token string) (Page, error) {
 		return pages[token], nil
-	}, "", "", 4, func(o store.Object, _ error) bool {
+	}, "", "", pageKeys, 4, func(o store.Object) bool {
 		got = append(got, o.Key)
 		return true
 	})
@@ -244,12 +246,12 @@ func TestListEndsOnErrorAndCancellation(t *testing.T) {
 	f := newShelf(shelves[1].make(nil, 50_000))
 	broken := errors.New("broken")
 	var calls atomic.Int64
-	err := list(t.Context(), func(ctx context.Context, prefix, after, token string) (page, error) {
+	err := List(t.Context(), func(ctx context.Context, prefix, after, token string) (Page, error) {
 		if calls.Add(1) > 10 {
-			return page{}, broken
+			return Page{}, broken
 		}
 		return f.fetch(ctx, prefix, after, token)
-	}, "", "", 8, func(store.Object, error) bool { return true })
+	}, "", "", pageKeys, 8, func(store.Object) bool { return true })
 	if !errors.Is(err, broken) {
 		t.Errorf("list = %v, want %v", err, broken)
 	}
@@ -257,7 +259,7 @@ func TestListEndsOnErrorAndCancellation(t *testing.T) {
 	lost := errors.New("lease lost")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	n := 0
-	err = list(ctx, f.fetch, "", "", 8, func(store.Object, error) bool {
+	err = List(ctx, f.fetch, "", "", pageKeys, 8, func(store.Object) bool {
 		if n++; n == 5_000 {
 			cancel(lost)
 		}
@@ -273,7 +275,7 @@ func TestListIsBounded(t *testing.T) {
 	f := newShelf(shelves[1].make(nil, 600_000))
 	var most int64
 	n := 0
-	err := list(t.Context(), f.fetch, "", "", 16, func(store.Object, error) bool {
+	err := List(t.Context(), f.fetch, "", "", pageKeys, 16, func(store.Object) bool {
 		if n++; n == 1 {
 			time.Sleep(200 * time.Millisecond)
 		}

@@ -1,9 +1,8 @@
-package s3
+package remote
 
 import (
 	"context"
 	"fmt"
-	"iter"
 	"math/big"
 	"slices"
 	"strings"
@@ -19,24 +18,22 @@ const (
 	spareSplits = 48
 )
 
-// List keeps several requests in flight: it cuts the keys still to be listed into ranges, lists them side by side, and
-// yields them in order. What lies ahead of the caller is bounded.
-func (b *Bucket) List(ctx context.Context, prefix, after store.Key) iter.Seq2[store.Object, error] {
-	return func(yield func(store.Object, error) bool) {
-		err := list(ctx, b.fetchPage, string(prefix), string(after), b.requests, yield)
-		if err != nil {
-			yield(store.Object{}, b.explain(ctx, prefix, err))
-		}
-	}
+// A Page is one answer of a store.
+type Page struct {
+	Objects   []store.Object
+	Truncated bool   // there is more
+	Token     string // to go on where a truncated page is empty
 }
 
-// A fetcher returns the objects under prefix after a key, in order, up to some number; or those at token, if that is not empty.
-type fetcher func(ctx context.Context, prefix, after, token string) (page, error)
+// A Fetcher returns the objects under prefix after a key, in order, up to a full page; or those at token, if that is not empty.
+type Fetcher func(ctx context.Context, prefix, after, token string) (Page, error)
 
-// list lists by up to requests calls of fetch at once. It returns the error that ended the listing, and nil if yield did.
-func list(ctx context.Context, fetch fetcher, prefix, after string, requests int, yield func(store.Object, error) bool) error {
+// List yields the objects under prefix after the key after by up to requests calls of fetch at once, whose full pages have pageKeys objects: it
+// cuts the keys still to be listed into ranges, lists them side by side, and yields them in order. What lies ahead of the caller is bounded. It
+// returns the error that ended the listing, and nil if yield did.
+func List(ctx context.Context, fetch Fetcher, prefix, after string, pageKeys, requests int, yield func(store.Object) bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	l := &lister{ctx: ctx, fetch: fetch, prefix: prefix, requests: requests}
+	l := &lister{ctx: ctx, fetch: fetch, prefix: prefix, pageKeys: pageKeys, requests: requests}
 	l.cond.L = &l.mu
 	l.segments = []*segment{{after: after}}
 	var wg sync.WaitGroup
@@ -54,7 +51,7 @@ func list(ctx context.Context, fetch fetcher, prefix, after string, requests int
 			wg.Go(l.work)
 		}
 		for _, o := range objects {
-			if !yield(o, nil) {
+			if !yield(o) {
 				return nil
 			}
 		}
@@ -83,8 +80,9 @@ type segment struct {
 // A lister is one listing under way.
 type lister struct {
 	ctx      context.Context
-	fetch    fetcher
+	fetch    Fetcher
 	prefix   string
+	pageKeys int
 	requests int
 
 	mu       sync.Mutex
@@ -176,14 +174,14 @@ func (l *lister) pick() *segment {
 			return nil
 		}
 		for i, s := range l.segments {
-			if !s.done && !s.inFlight && (i == 0 || l.waiting+l.flying*pageKeys < ahead) {
+			if !s.done && !s.inFlight && (i == 0 || l.waiting+l.flying*l.pageKeys < ahead) {
 				return s
 			}
 		}
 		if !slices.ContainsFunc(l.segments, func(s *segment) bool { return !s.done }) {
 			return nil
 		}
-		if l.waiting+l.flying*pageKeys < ahead && l.split() {
+		if l.waiting+l.flying*l.pageKeys < ahead && l.split() {
 			l.cond.Broadcast()
 			continue
 		}
@@ -192,27 +190,27 @@ func (l *lister) pick() *segment {
 }
 
 // take adds a page to s. It refuses one that breaks the rules of a listing.
-func (l *lister) take(s *segment, p page, after string) error {
+func (l *lister) take(s *segment, p Page, after string) error {
 	last := after
-	for _, o := range p.objects {
+	for _, o := range p.Objects {
 		if string(o.Key) <= last || !strings.HasPrefix(string(o.Key), l.prefix) {
 			return fmt.Errorf("%w: key %.200q after %.200q", store.ErrListing, o.Key, last)
 		}
 		last = string(o.Key)
 	}
-	if len(p.objects) == 0 && p.truncated {
-		if s.empty++; p.token == "" || p.token == s.token || s.empty > 1000 {
+	if len(p.Objects) == 0 && p.Truncated {
+		if s.empty++; p.Token == "" || p.Token == s.token || s.empty > 1000 {
 			return fmt.Errorf("%w: empty pages without end after %.200q", store.ErrListing, after)
 		}
-		s.token = p.token
+		s.token = p.Token
 		return nil
 	}
 	s.token, s.empty = "", 0
-	for i := 0; i < len(p.objects); i += 37 {
-		l.ruler.learn(string(p.objects[i].Key))
+	for i := 0; i < len(p.Objects); i += 37 {
+		l.ruler.learn(string(p.Objects[i].Key))
 	}
 	l.ruler.learn(last)
-	objects := p.objects
+	objects := p.Objects
 	if s.upto != "" && last > s.upto { // also where the segment was cut while this page was in flight
 		n, found := slices.BinarySearchFunc(objects, s.upto, func(o store.Object, k string) int { return strings.Compare(string(o.Key), k) })
 		if found {
@@ -221,7 +219,7 @@ func (l *lister) take(s *segment, p page, after string) error {
 		objects = objects[:n]
 		s.done = true
 	}
-	if !p.truncated || s.upto != "" && last == s.upto {
+	if !p.Truncated || s.upto != "" && last == s.upto {
 		s.done = true
 	}
 	if len(objects) > 0 {
