@@ -230,7 +230,11 @@ func TestRestoredLikeFresh(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	for range 60 {
+	programs := 60
+	if testing.Short() {
+		programs = 15
+	}
+	for range programs {
 		program := randomProgram(rng)
 		restored, fresh := pair(t, program)
 		for range 12 {

@@ -44,7 +44,8 @@ func (b *flaky) ReadWhole(ctx context.Context, o store.Object, dst []byte) error
 }
 
 func TestReadErrors(t *testing.T) {
-	for _, size := range []int{10, 5 << 20} {
+	line := "word" + strings.Repeat(" ", 95) + "\n"
+	for _, size := range []int{100, 5 << 20} {
 		for _, c := range []struct {
 			err    error
 			times  int64
@@ -63,7 +64,7 @@ func TestReadErrors(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if _, err := m.Bucket("in").Put(t.Context(), "x", []byte(strings.Repeat("word\n", size/5))); err != nil {
+			if _, err := m.Bucket("in").Put(t.Context(), "x", []byte(strings.Repeat(line, size/len(line)))); err != nil {
 				t.Fatal(err)
 			}
 			open := m.Opener()
@@ -93,7 +94,7 @@ func TestReadErrors(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 				continue
 			}
-			words := 200 + (1-c.failed)*int64(size/5)
+			words := 200 + (1-c.failed)*int64(size/len(line))
 			if got := read(t, m.Bucket("out"), "part-r-00000"); got != fmt.Sprintf("word\t%d\n", words) {
 				t.Errorf("%s: got %q, want %d", name, got, words)
 			}

@@ -150,6 +150,10 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%.20s: got %v, want %s", tt.pattern, err, tt.want)
 		}
 	}
+	if testing.Short() {
+		t.Log("-short: no patterns that are too large") // to see that takes the race detector half a minute
+		return
+	}
 	for _, large := range []string{`\w{5000}`, `((a{1000}){1000}){1000}`, `((^{1000}){1000}){1000}`, `(\pL{100}){1000}`} {
 		start := time.Now()
 		if _, err := Compile([]string{large}, Options{}); !errors.Is(err, errTooLarge) {
@@ -162,6 +166,9 @@ func TestErrors(t *testing.T) {
 }
 
 func TestTooManyClasses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: to see that they are too many takes the race detector half a minute")
+	}
 	start := time.Now()
 	for _, patterns := range [][]string{{strings.Repeat(`\w*`, 20000)}, {strings.Repeat(`[\W_]`, 10000)}, slices.Repeat([]string{`\pL`}, 20000)} {
 		if _, err := Compile(patterns, Options{}); err == nil || !strings.HasSuffix(err.Error(), "too many classes of characters") {
@@ -179,9 +186,13 @@ func TestTableBound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	length := 1 << 19
+	if testing.Short() {
+		length = 1 << 17
+	}
 	var text []byte
 	x := uint32(1)
-	for range 1 << 19 {
+	for range length {
 		x = x*1664525 + 1013904223
 		text = append(text, "ab"[x>>31])
 	}

@@ -150,8 +150,11 @@ func searches() []GrepParams {
 
 func TestRipgrepOverMail(t *testing.T) {
 	needRipgrep(t)
-	dir := t.TempDir()
-	if _, err := mailgen.New(17, &mailgen.Options{Odd: 0.05, Invoices: 0.2}).Write(dir, 80); err != nil {
+	dir, mails := t.TempDir(), 80
+	if testing.Short() {
+		mails = 8
+	}
+	if _, err := mailgen.New(17, &mailgen.Options{Odd: 0.05, Invoices: 0.2}).Write(dir, mails); err != nil {
 		t.Fatal(err)
 	}
 	tr := readTree(t, dir)
@@ -223,6 +226,9 @@ func TestRipgrepAtRandom(t *testing.T) {
 		}
 	}
 	n := 60
+	if testing.Short() {
+		n = 12
+	}
 	if s := os.Getenv("MILLRACE_RANDOM"); s != "" {
 		n, _ = strconv.Atoi(s)
 	}

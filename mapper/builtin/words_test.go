@@ -56,7 +56,11 @@ func TestWords(t *testing.T) {
 		"a\x00b \x00", "no-break\u202fspace\u205f", strings.Repeat("x", maxWord), strings.Repeat("x", maxWord) + " y",
 	}
 	g := mailgen.New(9, &mailgen.Options{Odd: 0.2})
-	for i := range 300 {
+	mails := 300
+	if testing.Short() {
+		mails = 50
+	}
+	for i := range mails {
 		_, b := g.Mail(i)
 		texts = append(texts, string(b))
 	}
@@ -94,9 +98,13 @@ func (a adder) Text([]byte) error              { return nil }
 func (a adder) Count(string, int64)            {}
 
 func TestWordsOfLargeObject(t *testing.T) {
+	words, distinct := 400_000, 300_000
+	if testing.Short() {
+		words, distinct = 80_000, 60_000
+	}
 	var text []byte
-	for i := range 400_000 {
-		text = binary.AppendUvarint(append(text, 'w'), uint64(i%300_000)|0x40)
+	for i := range words {
+		text = binary.AppendUvarint(append(text, 'w'), uint64(i%distinct)|0x40)
 		text = append(text, " \n\u2003"[i%3])
 		if i%3 == 2 {
 			text = append(text, "\x80\x83"...)
