@@ -18,6 +18,8 @@ type Manifest struct {
 	Parts    []Part            `json:"parts"`
 	Failed   []Part            `json:"failed,omitempty"` // _failed/part-*.jsonl: a FailedObject a line
 	Counters Counters          `json:"counters"`
+
+	Partitions []Partition `json:"partitions,omitempty"` // in their order: what reducers were given
 }
 
 // A Part is one published object of a job's output.
@@ -35,6 +37,18 @@ type Part struct {
 type Piece struct {
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256"`
+}
+
+// A Partition is what the reducer of one partition was given.
+type Partition struct {
+	Emitted int64 `json:"emitted"` // records, as mappers emitted them
+	Records int64 `json:"records"` // after combining: what the reducer read
+	Bytes   int64 `json:"bytes"`   // keys and values of those
+	Keys    int64 `json:"keys"`    // different ones
+
+	// The key that has more than half of many records, as text, and how many it has. A long one is cut.
+	HotKey     string `json:"hot_key,omitempty"`
+	HotRecords int64  `json:"hot_records,omitempty"`
 }
 
 // A FailedObject says which object a job could not map, and why.

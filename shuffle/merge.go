@@ -16,9 +16,19 @@ type Merger struct {
 	pre     uint64   // prefix of key
 	within  bool     // the current record is of the group
 	acc     [2][]byte
-	groups  int64
-	records int64
+	read    Merged
+	size    int64 // records of the group so far
 	err     error
+}
+
+// A Merged says what a Merger has read so far.
+type Merged struct {
+	Keys    int64 // groups that were begun
+	Records int64
+	Bytes   int64  // of keys and values
+	Emitted int64  // records before they were combined, of runs that are read to their end
+	Largest int64  // records of the largest group
+	Key     []byte // of that
 }
 
 // Merge returns a Merger over runs, whose records were not read yet. With combine, each group has a single value: all of
@@ -84,12 +94,15 @@ func (m *Merger) Next() (key, value []byte, ok bool) {
 	if m.tree == nil {
 		m.start()
 	} else if m.combine == nil && m.err == nil && m.more() {
-		m.advance()
+		m.step()
 	}
 	if m.err != nil || !m.more() {
 		return nil, nil, false
 	}
 	if m.combine == nil {
+		if !m.within {
+			m.begin()
+		}
 		return m.top().key, m.top().value, true
 	}
 	m.begin()
@@ -110,20 +123,35 @@ func (m *Merger) write(w *sectionWriter) error {
 // Err returns the first error of a run, which names it.
 func (m *Merger) Err() error { return m.err }
 
-// Counts returns how many groups and records were read so far.
-func (m *Merger) Counts() (groups, records int64) { return m.groups, m.records }
+// Merged returns what was read so far.
+func (m *Merger) Merged() Merged {
+	m.weigh()
+	return m.read
+}
+
+// weigh remembers the current group if there was no larger one before.
+func (m *Merger) weigh() {
+	if m.size > m.read.Largest {
+		m.read.Largest, m.read.Key = m.size, bytes.Clone(m.key)
+	}
+}
 
 // begin begins the group of the current record.
 func (m *Merger) begin() {
+	m.weigh()
+	m.size = 1
 	m.key = append(m.key[:0], m.top().key...)
 	m.pre = m.prefix[m.tree[0]]
-	m.groups++
+	m.read.Keys++
 	m.within = true
 }
 
 // step reads past the current record and sees whether the next is of the same group.
 func (m *Merger) step() {
 	m.within = m.advance() && m.prefix[m.tree[0]] == m.pre && bytes.Equal(m.top().key, m.key)
+	if m.within {
+		m.size++
+	}
 }
 
 // fold combines the values of the current group.
@@ -170,10 +198,12 @@ func (m *Merger) pull(i int) {
 	r := m.runs[i]
 	if r.Next() {
 		m.prefix[i] = prefix(r.key)
-		m.records++
+		m.read.Records++
+		m.read.Bytes += int64(len(r.key) + len(r.value))
 		return
 	}
 	m.done[i] = true
+	m.read.Emitted += r.end.Emitted
 	if err := r.Err(); err != nil && m.err == nil {
 		m.err = err
 	}

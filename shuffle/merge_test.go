@@ -54,11 +54,35 @@ func TestMergeIsASort(t *testing.T) {
 			if !slices.IsSorted(keys) || len(slices.Compact(slices.Clone(keys))) != len(keys) {
 				t.Errorf("%d records in %d runs: a key came twice", n, k)
 			}
-			if groups, records := m.Counts(); int(groups) != len(keys) || int(records) != n {
-				t.Errorf("counts %d groups, %d records; want %d, %d", groups, records, len(keys), n)
+			if got := m.Merged(); fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", merged(want)) {
+				t.Errorf("read %+v, want %+v", got, merged(want))
+			}
+			one := Merge(cut(t, rnd, recs, k, nil), nil)
+			for _, _, ok := one.Next(); ok; _, _, ok = one.Next() {
+			}
+			if got := one.Merged(); fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", merged(want)) {
+				t.Errorf("read one by one %+v, want %+v", got, merged(want))
 			}
 		}
 	}
+}
+
+// merged returns what a Merger says of sorted records.
+func merged(recs []record) (m Merged) {
+	size := int64(0)
+	for i, r := range recs {
+		if i == 0 || r.key != recs[i-1].key {
+			m.Keys++
+			size = 0
+		}
+		m.Records++
+		m.Emitted++
+		m.Bytes += int64(len(r.key) + len(r.value))
+		if size++; size > m.Largest {
+			m.Largest, m.Key = size, []byte(r.key)
+		}
+	}
+	return m
 }
 
 func TestMergeCombines(t *testing.T) {
@@ -168,8 +192,8 @@ func TestValuesNeedNotBeRead(t *testing.T) {
 	for range m.Groups() {
 		break
 	}
-	if groups, _ := m.Counts(); groups != 1 {
-		t.Errorf("%d groups after a break, want 1", groups)
+	if got := m.Merged(); got.Keys != 1 {
+		t.Errorf("%+v after a break, want 1 key", got)
 	}
 }
 

@@ -38,6 +38,9 @@ func summarize(stderr io.Writer, r *job.Result, limit int64, found string) {
 	if c.Unchecked > 0 {
 		warn(stderr, plural(c.Unchecked, "object")+" not compared: too slow, too deep or no longer there")
 	}
+	if s := skew(r.Partitions); s != "" {
+		warn(stderr, s)
+	}
 	if c.Failed == 0 {
 		return
 	}
@@ -54,6 +57,33 @@ func summarize(stderr io.Writer, r *job.Result, limit int64, found string) {
 	case c.Failed > shownFailures:
 		warn(stderr, fmt.Sprintf("  and %s more", count(c.Failed-shownFailures)))
 	}
+}
+
+// A partition is told of if it has so many times its share of at least so many records.
+const (
+	skewShare   = 2
+	skewRecords = 10_000
+)
+
+// skew says which partition got much more than its share, and whether one key is why; "" if none did.
+func skew(parts []job.Partition) string {
+	total, most := int64(0), 0
+	for i, p := range parts {
+		total += p.Records
+		if p.Records > parts[most].Records {
+			most = i
+		}
+	}
+	if len(parts) < 2 || total < skewRecords || parts[most].Records <= skewShare*total/int64(len(parts)) {
+		return ""
+	}
+	p := parts[most]
+	share := float64(p.Records) / float64(total)
+	text := fmt.Sprintf("partition %d of %d got %.0f%% of the records, %.1f times its share", most, len(parts), 100*share, share*float64(len(parts)))
+	if p.HotRecords > 0 {
+		text += fmt.Sprintf(": %.0f%% of its records have the key %q", 100*float64(p.HotRecords)/float64(p.Records), p.HotKey)
+	}
+	return text
 }
 
 // accountFor says what the attempts of a job took. They run side by side, so that their times add up to more than the job's.

@@ -195,7 +195,7 @@ func (t *try) result(ctx context.Context, d *runner.Done) (*coordinator.Result, 
 		Checked: t.checked, Unchecked: t.unchecked,
 		Queue: t.lease.Queued, Run: time.Since(t.began), CPU: time.Duration(d.CPUUser+d.CPUSystem) + t.checkCPU, PeakMemory: max(d.Peak, d.GuestPeak),
 		Reads: d.Reads, ReadBytes: d.ReadBytes, Writes: d.Writes, WriteBytes: d.WriteBytes, LogLines: d.LogLines, LogDropped: d.LogDropped, Restored: d.Restored,
-	}}
+	}, Partition: d.Partition}
 	for i, reason := range t.lease.Skip {
 		t.fail(i, reason)
 	}

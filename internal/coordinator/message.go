@@ -89,6 +89,8 @@ type Commit struct {
 
 // A Result is what a committed attempt adds to its job.
 type Result struct {
+	Partition *job.Partition `json:"partition,omitempty"` // what a reduce attempt was given
+
 	Counters job.Counters       `json:"counters"`
 	Vector   uint64             `json:"vector,omitempty"`  // of a map attempt with reducers, or what a reduce attempt merged
 	Shuffle  int64              `json:"shuffle,omitempty"` // bytes of its sealed runs

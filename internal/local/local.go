@@ -308,6 +308,11 @@ func (r *running) finish(ctx context.Context, o *coordinator.Outcome, s *plan.Su
 		Took: time.Since(r.began), Counters: o.Counters,
 	}
 	m.Counters.Archived, m.Counters.Markers = s.Archived, s.Markers
+	for i := range reducers {
+		if p := o.Parts[job.ReduceTask(i)]; p != nil && p.Partition != nil {
+			m.Partitions = append(m.Partitions, *p.Partition)
+		}
+	}
 	result := &job.Result{Manifest: m}
 	for _, t := range o.Order() {
 		for _, f := range o.Parts[t].Names {

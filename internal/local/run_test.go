@@ -88,6 +88,17 @@ func TestSameResultForAnyPartitions(t *testing.T) {
 			if len(res.Parts) != n || res.Counters.Objects != 500 {
 				t.Errorf("%d parts, %d objects", len(res.Parts), res.Counters.Objects)
 			}
+			var keys, emitted int64
+			for _, p := range res.Partitions {
+				keys += p.Keys
+				emitted += p.Emitted
+				if p.Records < p.Keys || p.Records > p.Emitted || p.Bytes < p.Records {
+					t.Errorf("partition %+v", p)
+				}
+			}
+			if len(res.Partitions) != n || keys != res.Counters.Output || emitted != res.Counters.Emitted {
+				t.Errorf("partitions %+v of %+v", res.Partitions, res.Counters)
+			}
 			bytes[i] = visible(t, m)
 			delete(bytes[i], "_manifest.json")
 			if p := m.Bucket("out").Pending(); p != 0 {

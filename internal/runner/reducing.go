@@ -105,6 +105,7 @@ func (s *server) reduce(ctx context.Context, payload []byte, spill *os.File) err
 		return w.Record(key, result)
 	})
 	s.account(&use)
+	s.done.Partition = partitionOf(m.Merged(), d.Key)
 	if err == nil {
 		err = w.Close()
 	}

@@ -177,6 +177,8 @@ type Done struct {
 	LogDropped  int64 `json:"log_dropped"`
 	Restored    int64 `json:"restored"` // runs of guests that began at a snapshot
 
+	Partition *job.Partition `json:"partition,omitempty"` // of a reduce
+
 	IndexOffset int64 `json:"index_offset,omitempty"` // of the sections' table in the run file
 	IndexLength int64 `json:"index_length,omitempty"`
 }
