@@ -174,7 +174,7 @@ func TestSilentMembersAreLost(t *testing.T) {
 			}
 			same(t, "agent later", d.take(), "")
 			to.set(way, false)
-			time.Sleep(2 * beatEvery)
+			time.Sleep(3 * beatEvery)
 			same(t, "agent with contact again", d.take(), well)
 			if way == memberPrefix {
 				same(t, "view with beats again", to.take(), "joined n-1.7")
@@ -249,7 +249,7 @@ func TestQuarantineOutlivesItsLeader(t *testing.T) {
 		if err := to.view.Quarantine("n-1", "flaky"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * beatEvery)
+		time.Sleep(3 * beatEvery)
 		same(t, "view", to.take(), "joined n-1.7; quarantined n-1.7 flaky")
 		same(t, "agent", d.take(), well+`; epoch 1 alone false refused "" quarantined "flaky"`)
 		var later diary
@@ -257,20 +257,20 @@ func TestQuarantineOutlivesItsLeader(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * beatEvery)
+		time.Sleep(3 * beatEvery)
 		same(t, "a view that stands by", later.take(), "joined n-1.7; quarantined n-1.7 flaky")
 		to.view.Lead(0)
 		next.Lead(2)
-		time.Sleep(2 * beatEvery)
+		time.Sleep(3 * beatEvery)
 		same(t, "agent", d.take(), `epoch 2 alone false refused "" quarantined "flaky"`)
 		to.view.Lead(1) // an old leader that does not know: it is not listened to
-		time.Sleep(2 * beatEvery)
+		time.Sleep(3 * beatEvery)
 		same(t, "agent", d.take(), "")
 		to.view.Lead(0)
 		if err := next.Release("n-1"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * beatEvery)
+		time.Sleep(3 * beatEvery)
 		same(t, "view", later.take(), "released n-1.7")
 		same(t, "agent", d.take(), `epoch 2 alone false refused "" quarantined ""`)
 		same(t, "view that stood by", to.take(), "released n-1.7")
