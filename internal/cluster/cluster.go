@@ -1,6 +1,9 @@
 // Package cluster is how the processes of Millrace talk about jobs: calls between agents and a coordinator, news that may get
-// lost, and one append-only log per job. It is NATS JetStream, whose types stop here. It carries no object data, no shuffle data,
-// and no state per object.
+// lost, one append-only log per job, who is a member, and who leads. It is NATS JetStream, whose types stop here. It carries no object data,
+// no shuffle data, and no state per object.
+//
+// [Embed] keeps it within one process; [Listen] serves it to others, alone or as one of three; [Connect] reaches it there. What it
+// keeps on several nodes is made once, by [Cluster.Prepare]: what was there and is gone is an error, never a beginning.
 //
 // # Messages
 //
@@ -10,11 +13,14 @@
 //	reply         = version:u8 status:u8 payload          status 0: what the handler returned
 //	                                                      status 1: codelen:u8 code text
 //	log entry     = version:u8 kind:u8 epoch:u64 writer:16 number:u64 (length:uvarint record)*
+//	who leads     = version:u8 kind:u8 epoch:u64 writer:16 number:u64 lease:u64 length:u32 holder
 //
 // The version is 1. Kind 1 is the first entry of a coordinator (no records), kind 2 carries records, which are appended together or not at all.
-// Writer and number name an entry: a writer that did not hear whether its entry landed reads back and looks for them.
+// Writer and number name an entry: a writer that did not hear whether its entry landed reads back and looks for them. Kind 3 says who leads
+// the cluster: its numbers are renewals, and lease is in nanoseconds, 0 if nobody leads. Beats of members, and their answers, are news in JSON.
 //
-// Calls use the subjects millrace.call.SUBJECT, news millrace.news.SUBJECT, logs millrace.log.JOB in the stream millrace_log.
+// Calls use the subjects millrace.call.SUBJECT, news millrace.news.SUBJECT, beats millrace.member.NODE, their answers millrace.standing.NODE,
+// logs millrace.log.JOB in the stream millrace_log, and who leads is millrace.state.leader in the stream millrace_state.
 package cluster
 
 import (

@@ -9,7 +9,7 @@ import (
 const (
 	kindLead    = 1
 	kindRecords = 2
-	kindTenure  = 3 // of a state
+	kindTenure  = 3 // who leads
 	entryHeader = 34
 )
 

@@ -218,7 +218,7 @@ func TestRoles(t *testing.T) {
 	l := openTestLog(t, coordinator, "a")
 	lead(t, l, 1)
 	heard := make(chan string, 10)
-	stop, err := coordinator.subscribe(soon(t), memberPrefix, "*", func(_ context.Context, b []byte) { heard <- string(b) })
+	stop, err := coordinator.subscribe(soon(t), memberPrefix, "*", func(_ context.Context, _ string, b []byte) { heard <- string(b) })
 	if err != nil {
 		t.Fatal(err)
 	}

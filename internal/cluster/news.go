@@ -40,10 +40,11 @@ func (c *Cluster) Subscribe(ctx context.Context, subject string, h func(ctx cont
 	if err := checkPattern(subject); err != nil {
 		return nil, err
 	}
-	return c.subscribe(ctx, newsPrefix, subject, h)
+	return c.subscribe(ctx, newsPrefix, subject, func(ctx context.Context, _ string, news []byte) { h(ctx, news) })
 }
 
-func (c *Cluster) subscribe(ctx context.Context, prefix, subject string, h func(ctx context.Context, news []byte)) (stop func(), err error) {
+// subscribe is Subscribe, for h that is told the subject without its prefix as well.
+func (c *Cluster) subscribe(ctx context.Context, prefix, subject string, h func(ctx context.Context, subject string, news []byte)) (stop func(), err error) {
 	sub, err := c.conn.SubscribeSync(prefix + subject)
 	if err != nil {
 		return nil, c.wrap("subscribe "+subject, err)
@@ -67,7 +68,7 @@ func (c *Cluster) subscribe(ctx context.Context, prefix, subject string, h func(
 				return
 			}
 			if epoch, news, err := parseRequest(m.Data); err == nil {
-				h(WithEpoch(ctx, epoch), news)
+				h(WithEpoch(ctx, epoch), m.Subject[len(prefix):], news)
 			}
 		}
 	})
