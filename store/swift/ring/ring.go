@@ -56,7 +56,7 @@ type Device struct {
 	Device string `json:"device"` // the directory of the disk below the node's devices
 }
 
-// A Ring says where the objects of a policy lie. It does not change and may be used concurrently.
+// A Ring says where the objects of a policy lie. It does not change and may be used concurrently. The zero Ring says nothing.
 type Ring struct {
 	devices []*Device  // by ID; nil where there is none
 	shift   uint       // of the first 32 bits of a hash to its partition
