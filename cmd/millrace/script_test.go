@@ -64,7 +64,7 @@ func startSwift(t *testing.T) (env []string, missing error) {
 	}
 	c := swifttest.Run(t, nil)
 	for _, name := range []string{"mail", "results"} {
-		if err := c.MakeContainer(t.Context(), name); err != nil {
+		if err := c.MakeContainer(t.Context(), name, ""); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -54,9 +54,10 @@ type Options struct {
 
 // A Policy is a storage policy beside the first one, which is called zero.
 type Policy struct {
-	Index    int
-	Name     string
-	Replicas float64
+	Index     int
+	Name      string
+	Replicas  float64
+	Elsewhere int // so many devices of its ring have addresses that nobody has; 0: they are those of the nodes
 }
 
 const (
@@ -143,13 +144,17 @@ func (c *Cluster) Env() []string {
 	return env
 }
 
-// MakeContainer makes a container in the account of the user.
-func (c *Cluster) MakeContainer(ctx context.Context, name string) error {
+// MakeContainer makes a container in the account of the user, under the policy of that name or the default one.
+func (c *Cluster) MakeContainer(ctx context.Context, name, policy string) error {
 	login, err := c.ask(ctx, http.MethodGet, c.AuthURL, http.Header{"X-Auth-User": {c.User}, "X-Auth-Key": {c.Key}})
 	if err != nil {
 		return err
 	}
-	_, err = c.ask(ctx, http.MethodPut, login.Get("X-Storage-Url")+"/"+name, http.Header{"X-Auth-Token": login["X-Auth-Token"]})
+	h := http.Header{"X-Auth-Token": login["X-Auth-Token"]}
+	if policy != "" {
+		h.Set("X-Storage-Policy", policy)
+	}
+	_, err = c.ask(ctx, http.MethodPut, login.Get("X-Storage-Url")+"/"+name, h)
 	return err
 }
 

@@ -73,7 +73,15 @@ func (c *Cluster) write() (string, error) {
 		}
 	}
 	for _, p := range c.opts.Policies {
-		l.Rings = append(l.Rings, c.ring(fmt.Sprintf("object-%d", p.Index), objectPort, p.Replicas))
+		r := c.ring(fmt.Sprintf("object-%d", p.Index), objectPort, p.Replicas)
+		if p.Elsewhere > 0 {
+			r.Devices = nil
+		}
+		for i := range p.Elsewhere {
+			ip := fmt.Sprintf("192.0.2.%d", i+1) // an address for documentation
+			r.Devices = append(r.Devices, device{ID: i, Region: 1, Zone: i + 1, IP: ip, Port: objectPort, Device: "d1", Weight: 1})
+		}
+		l.Rings = append(l.Rings, r)
 	}
 	files["etc/proxy-0.conf"] = c.proxyConf()
 	l.Servers = append(l.Servers, server{Name: "proxy-server", Conf: filepath.Join(etc, "proxy-0.conf")})

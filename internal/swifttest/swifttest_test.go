@@ -10,7 +10,7 @@ import (
 // A Swift answers to its user alone, and leaves no process behind.
 func TestRun(t *testing.T) {
 	c := Run(t, nil)
-	if err := c.MakeContainer(t.Context(), "c"); err != nil {
+	if err := c.MakeContainer(t.Context(), "c", ""); err != nil {
 		t.Error(err)
 	}
 	if _, err := c.ask(t.Context(), http.MethodGet, c.AuthURL, http.Header{"X-Auth-User": {c.User}, "X-Auth-Key": {"another"}}); err == nil {

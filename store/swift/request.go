@@ -26,7 +26,7 @@ type request struct {
 	method    string
 	container string // "" is the account
 	key       store.Key
-	info      bool // of the store itself, without a token
+	root      string // a path below the store's root in place of the account, asked for without a token
 	query     url.Values
 	header    map[string]string
 	body      []byte
@@ -76,7 +76,7 @@ func (b *Bucket) do(ctx context.Context, r *request) (*http.Response, error) {
 		}
 		var wait *http.Response
 		if err == nil {
-			if err = explainAnswer(resp, t.token); resp.StatusCode == http.StatusUnauthorized && refused == nil && !r.info && b.login.conn != nil {
+			if err = explainAnswer(resp, t.token); resp.StatusCode == http.StatusUnauthorized && refused == nil && r.root == "" && b.login.conn != nil {
 				refused = &ticket{}
 				*refused = t
 				try-- // an old token is nobody's failure
@@ -95,12 +95,12 @@ func (b *Bucket) do(ctx context.Context, r *request) (*http.Response, error) {
 
 func (b *Bucket) once(ctx context.Context, r *request, t ticket) (*http.Response, error) {
 	address := t.url
-	if r.info {
+	if r.root != "" {
 		root, _, ok := strings.Cut(t.url, "/v1/")
 		if !ok {
 			return nil, &answer{status: http.StatusNotFound}
 		}
-		address = root + "/info"
+		address = root + r.root
 	} else if r.container != "" {
 		if address += "/" + escape(r.container); r.key != "" {
 			address += "/" + escape(string(r.key))
@@ -123,7 +123,7 @@ func (b *Bucket) once(ctx context.Context, r *request, t ticket) (*http.Response
 	for name, value := range r.header {
 		req.Header.Set(name, value)
 	}
-	if t.token != "" && !r.info {
+	if t.token != "" && r.root == "" {
 		req.Header.Set("X-Auth-Token", t.token)
 	}
 	resp, err := b.client.Do(req)

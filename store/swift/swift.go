@@ -120,7 +120,7 @@ func (b *Bucket) probe(ctx context.Context) error {
 
 // inform asks the store for its limits. Stores that keep them for themselves have the usual ones.
 func (b *Bucket) inform(ctx context.Context) error {
-	resp, err := b.do(ctx, &request{method: http.MethodGet, info: true, tries: 3})
+	resp, err := b.do(ctx, &request{method: http.MethodGet, root: "/info", tries: 3})
 	if _, ok := errors.AsType[*answer](err); ok {
 		return nil
 	}

@@ -17,8 +17,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestSwift holds what is tested against a real Swift, which is started once.
 func TestSwift(t *testing.T) {
-	c := swifttest.Run(t, nil)
+	c := swifttest.Run(t, &swifttest.Options{Policies: []swifttest.Policy{{Index: 3, Name: "spread", Replicas: 3, Elsewhere: 40}}})
 	s := &cluster{c: c}
+	t.Run("locator", s.locator)
 	t.Run("large objects", s.largeObjects)
 	t.Run("copies", s.copies)
 	t.Run("replaced", s.replaced)
@@ -36,7 +37,7 @@ type cluster struct {
 func (s *cluster) container(t *testing.T) string {
 	t.Helper()
 	name := fmt.Sprintf("c%d", s.n.Add(1))
-	if err := s.c.MakeContainer(t.Context(), name); err != nil {
+	if err := s.c.MakeContainer(t.Context(), name, ""); err != nil {
 		t.Fatal(err)
 	}
 	return name
