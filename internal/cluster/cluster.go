@@ -70,7 +70,7 @@ type Cluster struct {
 	closed bool
 }
 
-const startTimeout = 10 * time.Second
+const startTimeout = time.Minute
 
 // Embed starts an engine within this process, which opens no port, handles no signals and logs nothing. Nil opts mean defaults.
 func Embed(opts *Options) (*Cluster, error) {
