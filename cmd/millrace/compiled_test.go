@@ -5,15 +5,18 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/sandbox/sandboxtest"
 )
 
 // A module is compiled once. What lies in the cache is used only if it is authentic.
 func TestCompiledOnce(t *testing.T) {
 	t.Parallel()
 	in, cache := t.TempDir(), t.TempDir()
-	place(t, in, "a", "good words\n")
-	module := hostile(t, job.Wasm)
+	place(t, in, "a", "an object\n")
+	module := filepath.Join(t.TempDir(), "telling.wasm")
+	if err := os.WriteFile(module, sandboxtest.Telling(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	run := func() string {
 		t.Helper()
 		o := runIn(t, os.Geteuid(), []string{"XDG_CACHE_HOME=" + cache}, "run", module, "-i", in, "--progress=none")

@@ -88,7 +88,7 @@ type Cluster struct {
 }
 
 const (
-	startTimeout    = 10 * time.Second
+	startTimeout    = time.Minute
 	defaultHandlers = 64
 	envelopeRoom    = 64 << 10
 )

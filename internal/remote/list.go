@@ -160,7 +160,7 @@ func (l *lister) work() {
 		if err == nil {
 			err = l.take(s, p, after)
 		}
-		if err != nil && l.err == nil {
+		if err != nil && l.err == nil && l.ctx.Err() == nil { // a context that has ended says why itself
 			l.err = err
 		}
 		l.cond.Broadcast()

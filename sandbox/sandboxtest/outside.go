@@ -75,7 +75,7 @@ func NewOutside(t testing.TB) *Outside {
 	if err := os.Chmod(o.Socket, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	o.process = exec.Command("sleep", "600")
+	o.process = exec.Command("sleep", "4h") // longer than any test
 	o.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: 0}
 	if err := o.process.Start(); err != nil {
 		t.Fatal(err)
