@@ -185,7 +185,7 @@ func (n *node) request(i int, r Run, sections bool) {
 	from, attempt, p, epoch := caller{n, n.incarnation, i, sl.seq}, sl.lease.Attempt, sl.lease.Partition, n.epoch
 	wanted := func() *fetched {
 		sl := n.fetching(from, attempt)
-		if sl == nil || sl.fetched.last[r.Attempt] != id {
+		if sl == nil || sl.fetched.last[r.Attempt] != id || sl.fetched.runs[r.Attempt.Task] != r {
 			return nil
 		}
 		return &sl.fetched

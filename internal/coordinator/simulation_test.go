@@ -31,7 +31,7 @@ var (
 // Real are the machine and the loop around it, claims, decisions and publishing, the mem store, and what package shuffle does to sections: how
 // they are sealed, framed, received, selected and merged. Modelled are agents and their runners, the network, the job log and time.
 // Messages come late, in any order, twice or never; pieces of runs are cut short or altered as well. Nodes die with what they kept, start
-// again, stand still; coordinators die between any two appends and calls to the store, calls fail before or after they took effect,
+// again, or do not, stand still; disks lose some of what is kept; reduces commit before they were told all runs; coordinators die between any two appends and calls to the store, calls fail before or after they took effect,
 // and another coordinator takes over from one that is dead or only silent: it finishes what was decided, or begins the job anew, for the
 // log is not read back. At last nothing breaks any more, and the job must end.
 func TestSimulation(t *testing.T) {
