@@ -158,7 +158,7 @@ func TestKills(t *testing.T) {
 	w := newWorkshop(t)
 	var targets []*target
 	for _, j := range jobsOf() {
-		if j.s3 && testing.Short() {
+		if testing.Short() && (j.s3 || j.engine == job.Wasm) { // the race detector makes compilers slow
 			continue
 		}
 		x := j.newTarget(t, w)
