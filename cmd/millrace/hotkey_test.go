@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,20 +43,26 @@ func TestHotKey(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		out := filepath.Join(dir, "out")
-		place(t, dir, "job.yaml", fmt.Sprintf("inputs: [%s]\noutput: %s\nprogram: {path: ./hotkey}\nlimits: {memory: %d, shuffle: %d}\n", in, out, memory, held))
+		place(t, dir, "job.yaml", fmt.Sprintf("inputs: [%s]\nprogram: {path: ./hotkey}\nlimits: {memory: %d, shuffle: %d}\n", in, memory, held))
 		began := time.Now()
-		code, _, stderr := ended(t, "run", filepath.Join(dir, "job.yaml"))
+		code, stdout, stderr := ended(t, "run", "--progress", "json", filepath.Join(dir, "job.yaml"))
 		took := time.Since(began)
-		if code != 0 {
-			t.Fatalf("%s: exit code %d\n%s", engine, code, stderr)
+		if want := fmt.Sprintf("hot\t%d\n", *hotValues); code != 0 || stdout != want {
+			t.Fatalf("%s: exit code %d, got %q, want %q\n%s", engine, code, stdout, want, stderr)
 		}
-		m, parts := published(t, out)
-		if want := fmt.Sprintf("part-r-00000\nhot\t%d\n", *hotValues); parts != want {
-			t.Errorf("%s: got %q, want %q", engine, parts, want)
+		var peak int64
+		var cpu time.Duration
+		for line := range strings.Lines(stderr) {
+			var r struct{ Committed *job.AttemptReport }
+			if json.Unmarshal([]byte(line), &r) == nil && r.Committed != nil {
+				peak = max(peak, r.Committed.Counters.PeakMemory)
+				cpu += r.Committed.Counters.CPU
+			}
 		}
-		peak := m.Counters.PeakMemory
-		t.Logf("%s: %d values in %v, %v of CPU, %d MB of memory in the largest runner", engine, *hotValues, took.Round(time.Millisecond), m.Counters.CPU.Round(time.Millisecond), peak/1e6)
+		t.Logf("%s: %d values in %v, %v of CPU, %d MB of memory in the largest runner", engine, *hotValues, took.Round(time.Millisecond), cpu.Round(time.Millisecond), peak/1e6)
+		if peak == 0 {
+			t.Errorf("%s: no attempt reports its memory", engine)
+		}
 		if peak > 160e6 { // runner and engine take some 100 MB
 			t.Errorf("%s: a runner took %d MB of memory", engine, peak/1e6)
 		}
