@@ -23,6 +23,8 @@ type Options struct {
 	Exclude       []string  // globs over the key below its input; none may match
 	ModifiedSince time.Time // at or after
 
+	Locators []Locator // of each input; nil where nobody knows where its objects lie, or they lie everywhere
+
 	Reducers int  // partitions, for the expected requests
 	Output   bool // whether results go to a store, for the expected requests
 }
@@ -56,6 +58,7 @@ func Build(ctx context.Context, inputs []Input, area Area, o *Options, sink func
 		queue:  make(chan *block, writers),
 		digest: sha256.New(),
 		sum:    Summary{Reducers: o.Reducers},
+		where:  newWhere(len(inputs), o.Locators),
 	}
 	g.Go(func() error {
 		defer close(b.queue)
@@ -96,6 +99,7 @@ type builder struct {
 	cut    cut
 	digest hash.Hash
 	sum    Summary
+	where  *where // nil if there is no Locator
 }
 
 // run lists all inputs and queues their splits.
@@ -118,6 +122,7 @@ func (b *builder) run(ctx context.Context, inputs []Input) error {
 	if err := b.flush(ctx); err != nil {
 		return err
 	}
+	b.sum.Nodes, b.sum.Unlocated = b.where.summary()
 	b.sum.Digest = hex.EncodeToString(b.digest.Sum(nil))
 	b.sum.Requests += b.sum.Objects + outputRequests(b.opts, b.sum.Splits)
 	return nil
@@ -190,6 +195,7 @@ func (b *builder) object(ctx context.Context, i int, f *filter, o *store.Object)
 	if err := b.enc.add(i, o); err != nil {
 		return err
 	}
+	b.where.add(i, o)
 	b.cut.add(o.Size)
 	b.sum.Objects++
 	b.sum.Bytes += o.Size
@@ -223,6 +229,7 @@ func (b *builder) flush(ctx context.Context) error {
 		},
 		written: make(chan struct{}),
 	}
+	bl.split.Nodes = b.where.flush(ctx, b.cut.openBytes)
 	b.cut.close()
 	b.sum.Splits++
 	select {
