@@ -1,7 +1,7 @@
 // Package store is the contract between Millrace and the places where objects lie.
 //
 // A [Bucket] is a flat, byte-ordered map from keys to immutable versions of objects. The drivers are
-// in store/s3, store/file and store/mem; package storetest holds the behaviours that each must show.
+// in store/s3, store/swift, store/file and store/mem; package storetest holds the behaviours that each must show.
 //
 // Output is written in two steps. [Bucket.Create] and [Writer.Seal] make a [Pending] object: durable and
 // invisible. [Bucket.Publish] makes it visible under its key, and may be repeated. Between the two lies the

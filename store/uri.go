@@ -14,6 +14,7 @@ import (
 //
 //	s3://bucket/2026/            every key that starts with "2026/"
 //	s3://bucket/2026/*/a?.eml    keys that the glob matches from end to end
+//	swift://container/2026/      the same in a container of Swift
 //	file:///srv/mail             the directory is the bucket
 //	file:///srv/mail/*/a.eml     the directory before the first metacharacter is the bucket
 //	file:///srv/mail/a.eml       one object, if that is a file
@@ -22,7 +23,7 @@ import (
 // Nothing is percent-decoded. A backslash before a metacharacter (* ? [ { \) makes it an ordinary one.
 type URI struct {
 	Scheme string
-	Bucket string // S3: the bucket's name; file: the directory, absolute; mem: the bucket's name
+	Bucket string // S3: the bucket's name; Swift: the container's; file: the directory, absolute; mem: the bucket's name
 	Prefix Key    // what every key meant starts with (the literal part before the first metacharacter of Glob)
 	Glob   string // "" or a pattern over whole keys, anchored at both ends; see [CompileGlob]
 	Exact  bool   // only the object whose key is Prefix is meant; set by drivers, see [Opener]

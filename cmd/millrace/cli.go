@@ -17,7 +17,7 @@ const description = `Search and process millions of objects where they lie.
   millrace grep -i 'invoice \d+' s3://mail/2026/
   millrace run ./wordcount -i s3://mail/ -o s3://out/words -r 8
 
-A URI is s3://bucket/prefix, file:///dir or a path like ./dir; * ? [a-z] {a,b} and ** make it a pattern.`
+A URI is s3://bucket/prefix, swift://container/prefix, file:///dir or a path like ./dir; * ? [a-z] {a,b} and ** make it a pattern.`
 
 // A cli is the command line: one field per command.
 type cli struct {

@@ -28,7 +28,7 @@ func (c *planCmd) Run(a *app) error {
 	if err := validate(spec); err != nil {
 		return err
 	}
-	s, err := local.Plan(a.ctx, spec, &local.Options{Schemes: schemes(), Stdout: a.stdout})
+	s, err := local.Plan(a.ctx, spec, &local.Options{Schemes: schemes(), Stdout: a.stdout, Locate: locate})
 	if err != nil {
 		return err
 	}
@@ -47,6 +47,12 @@ func (c *planCmd) Run(a *app) error {
 		fmt.Fprintf(a.stdout, "reducers   %s\n", count(int64(s.Reducers)))
 	}
 	fmt.Fprintf(a.stdout, "requests   about %s\n", count(s.Requests))
+	for _, n := range s.Nodes {
+		fmt.Fprintf(a.stdout, "node       %s: %s splits, %s\n", n.Node, count(int64(n.Splits)), bytes(n.Bytes))
+	}
+	if s.Unlocated != "" {
+		fmt.Fprintf(a.stdout, "nodes      not known: %s\n", visible(s.Unlocated))
+	}
 	_, err = fmt.Fprintf(a.stdout, "plan       %s\n", s.Digest)
 	return err
 }

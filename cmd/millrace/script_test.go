@@ -68,7 +68,7 @@ func startSwift(t *testing.T) (env []string, missing error) {
 			t.Fatal(err)
 		}
 	}
-	return c.Env(), nil
+	return append(c.Env(), "SWIFT_RINGS="+filepath.Join(c.Dir, "etc")), nil
 }
 
 // exits runs a program that must end with an exit code: exits CODE PROGRAM ARGS…

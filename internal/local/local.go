@@ -32,6 +32,8 @@ type Options struct {
 	Schemes store.Schemes
 	Stdout  io.Writer // where a job without output prints
 	Sorted  bool      // print in the order of keys, not as found
+	// Locate, if not nil, returns who knows where the objects of an input lie, or nil; [Plan] says what it knows.
+	Locate func(ctx context.Context, b store.Bucket) (plan.Locator, error)
 	// Progress, if not nil, is given a source of snapshots before the job starts. The source may be asked at any
 	// time, also after the end.
 	Progress func(snapshot func() job.Progress)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/millrace/millrace/internal/coordinator/plan"
 	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/store"
 )
 
 // A Summary is what a plan comes to.
@@ -32,11 +33,26 @@ func (r *running) planOnly(ctx context.Context) (*Summary, error) {
 	if reducers == 0 && r.spec.Reducer != "" {
 		reducers = 1
 	}
-	s, err := plan.Build(ctx, r.places.inputs, discardArea{}, r.planOptions(reducers), func(job.Split) error { return nil })
+	o := r.planOptions(reducers)
+	for _, in := range r.places.inputs {
+		l, err := r.opts.locate(ctx, in.Bucket)
+		if err != nil {
+			return nil, &job.Error{Op: "locate", Err: err}
+		}
+		o.Locators = append(o.Locators, l)
+	}
+	s, err := plan.Build(ctx, r.places.inputs, discardArea{}, o, func(job.Split) error { return nil })
 	if err == nil && s.Objects == 0 {
 		err = r.places.mustExist(ctx)
 	}
 	return s, err
+}
+
+func (o *Options) locate(ctx context.Context, b store.Bucket) (plan.Locator, error) {
+	if o.Locate == nil {
+		return nil, nil
+	}
+	return o.Locate(ctx, b)
 }
 
 // A discardArea keeps nothing of a plan: only its summary is wanted.

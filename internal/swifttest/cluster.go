@@ -76,12 +76,12 @@ func Missing(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if err := syscall.Setxattr(f.Name(), "user.swift.test", []byte("x"), 0); err != nil {
-		return fmt.Errorf("the file system of %s has no extended attributes: %w", dir, err)
+	f.Close()
+	err = syscall.Setxattr(f.Name(), "user.swift.test", []byte("x"), 0)
+	if err != nil {
+		err = fmt.Errorf("the file system of %s has no extended attributes: %w", dir, err)
 	}
-	return nil
+	return errors.Join(err, os.Remove(f.Name()))
 }
 
 // Start starts a Swift that keeps everything in dir. It ends with Stop, when ctx is done, or with this process.
@@ -98,7 +98,7 @@ func Start(ctx context.Context, dir string, opts *Options) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{Dir: dir, opts: *opts, user: who.Username, User: account + ":" + userName, Key: rand.Text(), log: &tail{}}
-	if c.Nodes, err = addresses(max(opts.Nodes, 1)); err != nil {
+	if c.Nodes, err = addresses(ctx, max(opts.Nodes, 1)); err != nil {
 		return nil, err
 	}
 	c.AuthURL = fmt.Sprintf("http://%s:%d/auth/v1.0", c.Nodes[0], proxyPort)
@@ -189,7 +189,7 @@ func (c *Cluster) Stop() error {
 }
 
 // addresses returns n loopback addresses on which nothing listens.
-func addresses(n int) ([]string, error) {
+func addresses(ctx context.Context, n int) ([]string, error) {
 	var err error
 	for range 20 {
 		var r [2]byte
@@ -198,21 +198,23 @@ func addresses(n int) ([]string, error) {
 		for i := range ips {
 			ips[i] = fmt.Sprintf("127.%d.%d.%d", 1+r[0]%254, r[1], i+1)
 		}
-		if err = free(ips); err == nil {
+		if err = free(ctx, ips); err == nil {
 			return ips, nil
 		}
 	}
 	return nil, err
 }
 
-func free(ips []string) error {
+func free(ctx context.Context, ips []string) error {
 	for _, ip := range ips {
 		for _, port := range []int{proxyPort, objectPort, containerPort, accountPort, memcachePort} {
-			l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", ip, port))
+			l, err := new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("%s:%d", ip, port))
 			if err != nil {
 				return err
 			}
-			l.Close()
+			if err := l.Close(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// A Swift answers to its user alone, and leaves no process behind.
+// A Swift of three nodes answers to its user alone, and leaves no process behind.
 func TestRun(t *testing.T) {
-	c := Run(t, nil)
+	c := Run(t, &Options{Nodes: 3})
 	if err := c.MakeContainer(t.Context(), "c", ""); err != nil {
 		t.Error(err)
 	}

@@ -76,11 +76,12 @@ func (b *Bucket) putManifest(ctx context.Context, container string, key store.Ke
 
 // largeETag returns the ETag of a static large object of whole segments.
 func largeETag(segs []segment) string {
-	sum := md5.New()
+	var etags strings.Builder
 	for _, s := range segs {
-		io.WriteString(sum, s.ETag)
+		etags.WriteString(s.ETag)
 	}
-	return hex.EncodeToString(sum.Sum(nil))
+	sum := md5.Sum([]byte(etags.String()))
+	return hex.EncodeToString(sum[:])
 }
 
 // group makes manifests of the segments of an object that has more than one manifest can name, and returns what is to be named instead.

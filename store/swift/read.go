@@ -150,7 +150,7 @@ func (b *Bucket) open(ctx context.Context, key store.Key, etag string, off, n in
 	var resp *http.Response
 	var err error
 	if n != 0 {
-		resp, err = b.get(ctx, key, etag, off, n)
+		resp, err = b.get(ctx, key, etag, off, n) //nolint:bodyclose // the Reader closes it
 	}
 	if n == 0 || has(err, http.StatusRequestedRangeNotSatisfiable) {
 		// Nothing of it is wanted, or nothing lies there: it must exist all the same, as that version.

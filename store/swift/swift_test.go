@@ -20,6 +20,7 @@ func TestSwift(t *testing.T) {
 	c := swifttest.Run(t, &swifttest.Options{Policies: []swifttest.Policy{{Index: 3, Name: "spread", Replicas: 3, Elsewhere: 40}}})
 	s := &cluster{c: c}
 	t.Run("locator", s.locator)
+	t.Run("replicas", s.replicas)
 	t.Run("large objects", s.largeObjects)
 	t.Run("copies", s.copies)
 	t.Run("replaced", s.replaced)

@@ -25,6 +25,8 @@ type Options struct {
 
 	Split int // most objects of a split; 0 means MaxObjects
 
+	Locators []Locator // of each input; nil where nobody knows where its objects lie, or they lie everywhere
+
 	Reducers int  // partitions, for the expected requests
 	Output   bool // whether results go to a store, for the expected requests
 }
@@ -59,6 +61,7 @@ func Build(ctx context.Context, inputs []Input, area Area, o *Options, sink func
 		digest: sha256.New(),
 		cut:    cut{most: int64(o.Split)},
 		sum:    Summary{Reducers: o.Reducers},
+		where:  newWhere(len(inputs), o.Locators),
 	}
 	g.Go(func() error {
 		defer close(b.queue)
@@ -99,6 +102,7 @@ type builder struct {
 	cut    cut
 	digest hash.Hash
 	sum    Summary
+	where  *where // nil if there is no Locator
 }
 
 // run lists all inputs and queues their splits.
@@ -121,6 +125,7 @@ func (b *builder) run(ctx context.Context, inputs []Input) error {
 	if err := b.flush(ctx); err != nil {
 		return err
 	}
+	b.sum.Nodes, b.sum.Unlocated = b.where.summary()
 	b.sum.Digest = hex.EncodeToString(b.digest.Sum(nil))
 	b.sum.Requests += b.sum.Objects + outputRequests(b.opts, b.sum.Splits)
 	return nil
@@ -193,6 +198,7 @@ func (b *builder) object(ctx context.Context, i int, f *filter, o *store.Object)
 	if err := b.enc.add(i, o); err != nil {
 		return err
 	}
+	b.where.add(i, o)
 	b.cut.add(o.Size)
 	b.sum.Objects++
 	b.sum.Bytes += o.Size
@@ -226,6 +232,7 @@ func (b *builder) flush(ctx context.Context) error {
 		},
 		written: make(chan struct{}),
 	}
+	bl.split.Nodes = b.where.flush(ctx, b.cut.openBytes)
 	b.cut.close()
 	b.sum.Splits++
 	select {

@@ -36,6 +36,7 @@
 package plan
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -49,6 +50,12 @@ var ErrCorrupt = errors.New("corrupt plan")
 type Input struct {
 	URI    store.URI
 	Bucket store.Bucket
+}
+
+// A Locator says on which nodes objects lie. What it says wrongly costs speed only.
+type Locator interface {
+	// Locate sets nodes[i] to the nodes that hold the object under keys[i], each once; to nil if nobody knows.
+	Locate(ctx context.Context, keys []store.Key, nodes [][]string) error
 }
 
 // An Object is one object of a plan, pinned to the version that was listed.
@@ -79,8 +86,18 @@ type Summary struct {
 	Requests int64  `json:"requests"` // expected to the store: listing, reading, output
 	Digest   string `json:"digest"`   // of the plan
 
+	Nodes     []Node `json:"nodes,omitempty"`     // that hold splits, in the order of their names
+	Unlocated string `json:"unlocated,omitempty"` // why where objects lie is not known, though there is who should
+
 	Skipped []Name `json:"skipped,omitempty"` // the first hundred archived objects and markers
 	Empty   []int  `json:"empty,omitempty"`   // inputs that gave no object
+}
+
+// A Node is what lies on a node.
+type Node struct {
+	Node   string `json:"node"`
+	Splits int    `json:"splits"` // that prefer it to all others
+	Bytes  int64  `json:"bytes"`  // of those splits
 }
 
 // maxSkipped is how many of the objects not planned are named.

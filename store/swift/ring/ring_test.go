@@ -250,3 +250,16 @@ func FuzzParseConf(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkLocate(b *testing.B) {
+	r, err := parse(encode1(binary.LittleEndian, "little"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := &Conf{Suffix: []byte("suffix")}
+	var devices []*Device
+	b.ReportAllocs()
+	for b.Loop() {
+		devices = r.Replicas(devices[:0], r.Partition(c.Hash("AUTH_test", "mail", "2026/01/02/000123.eml")))
+	}
+}

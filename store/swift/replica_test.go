@@ -1,0 +1,74 @@
+package swift
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"path/filepath"
+	"testing"
+
+	"github.com/millrace/millrace/store"
+	"github.com/millrace/millrace/store/swift/replica"
+	"github.com/millrace/millrace/store/swift/ring"
+)
+
+// What lies on a node's disk is the object, for plain objects of whatever name; where it is not, that is told.
+func (s *cluster) replicas(t *testing.T) {
+	ctx := t.Context()
+	etc := filepath.Join(s.c.Dir, "etc")
+	conf, err := ring.OpenConf(etc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := ring.Open(filepath.Join(etc, "object.ring.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, _ := conf.Policy("")
+	n := &replica.Node{Devices: s.c.Devices(0), Addresses: s.c.Nodes, Conf: conf, Ring: r, Policy: policy}
+	b := s.small(t)
+	body := numbers(900)
+	keys := []store.Key{"a", "a b+c%20/ü", "日本語.eml", "a\nb\x01\x7f", "/a//b/", "~'\"<&>", "é", "ÿ\u0080"}
+	for _, key := range keys {
+		o, err := b.Put(ctx, key, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := n.Open("AUTH_test", b.name, string(key), o.ETag)
+		if err != nil {
+			t.Errorf("%q: %v", key, err)
+			continue
+		}
+		if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got, body) || f.Size != o.Size {
+			t.Errorf("%q: got %d bytes, %v, want %d", key, len(got), err, len(body))
+		}
+		f.Close()
+	}
+	o := publish(t, b, seal(t, b, "small", body))
+	if f, err := n.Open("AUTH_test", b.name, "small", o.ETag); err != nil {
+		t.Errorf("an object published whole: %v", err)
+	} else {
+		f.Close()
+	}
+	is := func(key, etag string, want replica.Reason) {
+		t.Helper()
+		if _, err := n.Open("AUTH_test", b.name, key, etag); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %q", key, err, want)
+		}
+	}
+	large := publish(t, b, seal(t, b, "large", numbers(2500)))
+	is("large", large.ETag, replica.Manifest)
+	is("a", "00000000000000000000000000000000", replica.OtherVersion)
+	is("nothing", o.ETag, replica.NotHere)
+	post := &request{method: http.MethodPost, container: b.name, key: "small"}
+	post.set("X-Delete-After", "1000")
+	if _, err := b.head(ctx, post); err != nil {
+		t.Fatal(err)
+	}
+	is("small", o.ETag, replica.Unclear)
+	if err := b.Delete(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	is("a", o.ETag, replica.NotHere)
+}
