@@ -74,6 +74,10 @@ fuzz: ## Run each fuzzer for FUZZTIME (15m).
 soak-simulation: ## Simulate a million jobs, each on a schedule of faults of its own.
 	$(GO) test -count=1 -v -run '^TestSimulation$$' -timeout 60m ./internal/coordinator -sim.count 1000000
 
+.PHONY: soak-cluster
+soak-cluster: ## Check 200 histories of job logs on three servers that are killed, stopped and cut off; fill their disks.
+	$(GO) test -count=1 -v -run '^(TestHistories|TestFullDisks)$$' -timeout 120m ./internal/cluster -cluster.histories 200
+
 .PHONY: soak-sandbox
 soak-sandbox: deps ## Restore a guest a million times, open 10,000 damaged modules, as root and as an ordinary user.
 	SANDBOX_SOAK=1000000 $(GO) test -count=1 -v -run '^TestCanaries$$' -timeout 60m ./sandbox
