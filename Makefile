@@ -85,6 +85,10 @@ soak-kills: deps ## Kill five hundred runners and millraces at random moments of
 soak-hotkey: deps ## Reduce a key with a hundred million values, as WebAssembly and native.
 	$(GO) test -count=1 -v -run '^TestHotKey$$' -timeout 120m ./cmd/millrace -hot 100000000
 
+.PHONY: soak-cluster
+soak-cluster: ## Check 200 histories of job logs on three servers that are killed, stopped and cut off; fill their disks.
+	$(GO) test -count=1 -v -run '^(TestHistories|TestFullDisks)$$' -timeout 120m ./internal/cluster -cluster.histories 200
+
 .PHONY: soak-sandbox
 soak-sandbox: deps ## Restore a guest a million times; open 10,000 damaged modules, in a jail and in jobs, as root and as an ordinary user.
 	SANDBOX_SOAK=1000000 $(GO) test -count=1 -v -run '^TestCanaries$$' -timeout 60m ./sandbox

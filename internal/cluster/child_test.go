@@ -170,17 +170,10 @@ func newThree(t testing.TB, disk [3]int) *three {
 			c.kill()
 		}
 	})
-	var wg sync.WaitGroup
 	for _, c := range th.children {
-		wg.Go(func() {
-			if err := c.start(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	if t.Failed() {
-		t.FailNow()
+		if err := c.start(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return th
 }
