@@ -477,6 +477,7 @@ func (m *Machine) count(c *job.Counters, sign int64) {
 	for k, v := range c.User {
 		t.User[k] += sign * v
 	}
+	t.Channels = t.Channels.Plus(c.Channels, sign)
 }
 
 // Progress describes the job as it stands, without what only the outside knows (listing, publishing, time).
@@ -539,7 +540,11 @@ func (m *Machine) Outcome() Outcome {
 
 // handles returns the pending output that r names.
 func (r *Result) handles() (hs []store.Handle) {
-	for _, p := range []*store.Pending{r.Part, r.Failed} {
+	pending := []*store.Pending{r.Part, r.Failed}
+	for _, p := range r.Members {
+		pending = append(pending, p.Part, p.Failed)
+	}
+	for _, p := range pending {
 		if p != nil {
 			hs = append(hs, p.Handle)
 		}

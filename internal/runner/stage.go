@@ -16,8 +16,9 @@ type stage struct {
 	limits  job.Limits
 	types   guest.Description
 	format  job.Format
-	textual bool // records are output, not shuffled
-	input   int  // which of the job's inputs the object is of
+	textual bool  // records are output, not shuffled
+	silent  error // of text, if that is not output
+	input   int   // which of the job's inputs the object is of
 
 	chunks  [][]byte // records: key length u32, value length u32, key, value
 	chunk   int      // the one that is being filled
@@ -74,6 +75,9 @@ func (s *stage) room(n int) *[]byte {
 
 // Text emits bytes of output as they are.
 func (s *stage) Text(p []byte) error {
+	if s.silent != nil && len(p) > 0 {
+		return s.silent
+	}
 	s.text = append(s.text, p...)
 	s.lines += int64(bytes.Count(p, []byte{'\n'}))
 	return s.check()

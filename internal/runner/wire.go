@@ -19,11 +19,19 @@
 //	E  no more objects                      D  Done (JSON): the attempt succeeded
 //	U  Reduce (JSON) + spill file           L  name: that run cannot be read as it was written
 //	V  Runs (JSON) + their file             X  reason: the attempt failed
+//	N  Link (JSON) + socket                 x  the same, because another member's did
+//	P  run the program once
+//	Z  no more splits
 //
 // C is for a runner that does nothing else, and that need not be trusted by those that serve other jobs: it answers K, with a sealed memfd, or X, and ends. It
 // runs the program once, to be told what it is.
 // After H the runner answers R or X. After M come B frames and E, and the runner answers D or X; after U come V frames until all runs that it
-// counts came, and the runner answers likewise, with T frames before; L comes before X. One attempt is under way at a time. The version of all this is [Version], in Hello.
+// counts came, and the runner answers likewise, with T frames before; L comes before X. One attempt is under way at a time.
+//
+// A runner whose Hello names a Member gets all its links, N, before anything else. Then one that maps gets M for one split after another, and
+// Z after the last; another gets P. Such a runner serves no further attempt.
+//
+// The version of all this is [Version], in Hello.
 //
 // # The memory
 //
@@ -50,7 +58,7 @@ import (
 )
 
 // Version is that of the channel between an agent and its runners.
-const Version = 4
+const Version = 5
 
 // Sizes of the channel.
 const (
@@ -82,6 +90,10 @@ const (
 	KindKeys     Kind = 'Y'
 	KindDone     Kind = 'D'
 	KindAbort    Kind = 'X'
+	KindOther    Kind = 'x'
+	KindLink     Kind = 'N'
+	KindRun      Kind = 'P'
+	KindLast     Kind = 'Z'
 )
 
 // ErrProtocol says that the other end of the channel broke its rules.
@@ -106,6 +118,7 @@ type Hello struct {
 	Seed      uint64            `json:"seed"` // of what is random in guests: the same for the same program, arguments and parameters
 	Interpret bool              `json:"interpret,omitempty"`
 	Insecure  []string          `json:"insecure,omitempty"`
+	Member    *Member           `json:"member,omitempty"` // of a job of several groups
 }
 
 // An Input says how the objects of one input URI are named.
@@ -174,6 +187,8 @@ type Done struct {
 
 	IndexOffset int64 `json:"index_offset,omitempty"` // of the sections' table in the run file
 	IndexLength int64 `json:"index_length,omitempty"`
+
+	Channels job.Traffic `json:"channels,omitempty"` // of a member, when its channels have ended
 }
 
 const objectHeader = 40

@@ -40,32 +40,38 @@ func (p *parser) spec(n *yaml.Node, s *job.Spec) error {
 		"single":         p.text(&s.Single),
 		"partition":      p.text((*string)(&s.Partition)),
 		"deterministic":  p.text((*string)(&s.Deterministic)),
-		"limits": p.fields(map[string]setter{
-			"memory":     p.size(&s.Limits.Memory),
-			"wall":       p.duration(&s.Limits.Wall),
-			"cpu":        p.duration(&s.Limits.CPU),
-			"output":     p.size(&s.Limits.Output),
-			"records":    number(p, &s.Limits.Records),
-			"reads":      number(p, &s.Limits.Reads),
-			"read_bytes": p.size(&s.Limits.ReadBytes),
-			"writes":     number(p, &s.Limits.Writes),
-			"log":        p.size(&s.Limits.Log),
-			"log_lines":  number(p, &s.Limits.LogLines),
-			"shuffle":    p.size(&s.Limits.Shuffle),
-			"spill":      p.size(&s.Limits.Spill),
-		}),
-		"isolation": p.text((*string)(&s.Isolation)),
-		"tolerate":  p.tolerance(&s.Tolerate),
-		"slots":     number(p, &s.Slots),
-		"limit":     number(p, &s.Limit),
-		"ok_exit":   list(p, &s.OKExit, func(to *int) setter { return number(p, to) }),
-		"insecure":  list(p, &s.Insecure, p.text),
+		"limits":         p.limits(&s.Limits),
+		"isolation":      p.text((*string)(&s.Isolation)),
+		"tolerate":       p.tolerance(&s.Tolerate),
+		"slots":          number(p, &s.Slots),
+		"limit":          number(p, &s.Limit),
+		"ok_exit":        list(p, &s.OKExit, func(to *int) setter { return number(p, to) }),
+		"insecure":       list(p, &s.Insecure, p.text),
 		"store": p.fields(map[string]setter{
 			"no_sign_request": p.flag(&s.Store.NoSignRequest),
 			"requester_pays":  p.flag(&s.Store.RequesterPays),
 			"endpoint":        p.text(&s.Store.Endpoint),
 			"region":          p.text(&s.Store.Region),
 		}),
+		"groups":   named(p, &s.Groups, p.group),
+		"channels": named(p, &s.Channels, p.channel),
+	})
+}
+
+func (p *parser) limits(to *job.Limits) setter {
+	return p.fields(map[string]setter{
+		"memory":     p.size(&to.Memory),
+		"wall":       p.duration(&to.Wall),
+		"cpu":        p.duration(&to.CPU),
+		"output":     p.size(&to.Output),
+		"records":    number(p, &to.Records),
+		"reads":      number(p, &to.Reads),
+		"read_bytes": p.size(&to.ReadBytes),
+		"writes":     number(p, &to.Writes),
+		"log":        p.size(&to.Log),
+		"log_lines":  number(p, &to.LogLines),
+		"shuffle":    p.size(&to.Shuffle),
+		"spill":      p.size(&to.Spill),
 	})
 }
 
