@@ -93,6 +93,11 @@ func TestFieldsAreComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	graph, err := Parse("job.yaml", []byte(groups))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Groups, spec.Channels = graph.Groups, graph.Channels // what stands beside them is of other jobs
 	var walk func(v reflect.Value, path string)
 	walk = func(v reflect.Value, path string) {
 		for i := range v.NumField() {
@@ -106,6 +111,10 @@ func TestFieldsAreComplete(t *testing.T) {
 		}
 	}
 	walk(reflect.ValueOf(*spec), "")
+	g := graph.Groups["count"]
+	g.Program.Digest, g.Limits.Shuffle, g.Limits.Spill = sha, 1, 1 // a group has none of the last two
+	walk(reflect.ValueOf(g), "Groups.")
+	walk(reflect.ValueOf(graph.Channels["word"]), "Channels.")
 }
 
 func TestParseErrors(t *testing.T) {
