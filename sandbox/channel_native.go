@@ -152,15 +152,10 @@ func (r *relays) read(m *channelMeter, path string, opened *atomic.Bool) {
 		return
 	}
 	buf := make([]byte, pipeSize)
-	for {
-		select {
-		case <-r.ended:
-			return
-		default:
-		}
+	for !r.over() {
 		n, err := m.read(buf)
 		switch {
-		case err == io.EOF:
+		case err == io.EOF, err != nil && r.over(): // finish may have stopped it
 			return
 		case err != nil:
 			r.stop(err)
@@ -171,6 +166,16 @@ func (r *relays) read(m *channelMeter, path string, opened *atomic.Bool) {
 			m.stop()
 			return
 		}
+	}
+}
+
+// over reports whether the guest has ended.
+func (r *relays) over() bool {
+	select {
+	case <-r.ended:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -43,7 +43,7 @@ func (x *execution) run(ctx context.Context, r *Run) (Report, error) {
 		channels.finish()
 		return Report{}, err
 	}
-	defer context.AfterFunc(ctx, channels.interrupt)()
+	late := context.AfterFunc(ctx, channels.interrupt)
 	if r.Laps != nil {
 		r.Laps.clock.Store(processClock(x.pid))
 	}
@@ -76,6 +76,7 @@ func (x *execution) run(ctx context.Context, r *Run) (Report, error) {
 	}
 	close(ended)
 	channels.finish()
+	late()
 	streams.Wait()
 	report := meter.report()
 	report.Channels = channelUses(channels.meters)
