@@ -225,8 +225,11 @@ func (m *member) failure() coordinator.Failure {
 	if f.Object >= 0 {
 		f.Object = m.global(f.Object)
 	}
-	if f.Fault == coordinator.FaultTask && !m.group.Maps && (m.link.killed.Load() != nil || errors.Is(m.err, errDied) && m.link.exit().OOM) {
-		f.Fault = coordinator.FaultAttempt // it was the run itself that brought its runner down
+	var other otherError
+	if f.Fault == coordinator.FaultTask && !m.group.Maps && m.link.killed.Load() != nil || // it was the run itself that brought its runner down
+		errors.Is(m.err, errDied) && f.Object < 0 && m.link.exit().OOM ||
+		errors.As(m.err, &other) { // and nobody else says why
+		f.Fault = coordinator.FaultAttempt
 	}
 	f.Reason = m.name() + ": " + f.Reason
 	return f
