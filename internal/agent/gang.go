@@ -253,7 +253,7 @@ func (g *gang) progress() coordinator.Running {
 func (g *gang) result(ctx context.Context) (*coordinator.Result, error) {
 	r := &coordinator.Result{Counters: job.Counters{Queue: g.lease.Queued, Run: time.Since(g.began)}}
 	for _, m := range g.members {
-		m.addTo(&r.Counters)
+		addCounters(&r.Counters, &m.count)
 		made, err := m.seal(ctx)
 		if err != nil {
 			return nil, err

@@ -176,23 +176,13 @@ func (m *member) settle(t *try, d *runner.Done) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cur = nil
-	c := &m.count
-	c.Objects += d.Objects + t.unread + int64(len(t.lease.Skip))
-	c.Failed += int64(len(t.failed))
-	c.Bytes += d.Bytes
-	c.Emitted += d.Emitted
-	c.Output += d.Output
-	c.CPU += time.Duration(d.CPUUser + d.CPUSystem)
-	c.PeakMemory = max(c.PeakMemory, d.Peak, d.GuestPeak)
-	c.Reads += d.Reads
-	c.ReadBytes += d.ReadBytes
-	c.Writes += d.Writes
-	c.WriteBytes += d.WriteBytes
-	c.LogLines += d.LogLines
-	c.LogDropped += d.LogDropped
-	c.Restored += d.Restored
-	c.User = plus(c.User, d.User)
-	c.Channels = c.Channels.Plus(m.own(d.Channels), 1)
+	addCounters(&m.count, &job.Counters{
+		Objects: d.Objects + t.unread + int64(len(t.lease.Skip)), Failed: int64(len(t.failed)),
+		Bytes: d.Bytes, Emitted: d.Emitted, Output: d.Output, User: d.User,
+		CPU: time.Duration(d.CPUUser + d.CPUSystem), PeakMemory: max(d.Peak, d.GuestPeak),
+		Reads: d.Reads, ReadBytes: d.ReadBytes, Writes: d.Writes, WriteBytes: d.WriteBytes, LogLines: d.LogLines, LogDropped: d.LogDropped, Restored: d.Restored,
+		Channels: m.own(d.Channels),
+	})
 }
 
 // own returns what a runner says of channels that are its own.
@@ -204,16 +194,6 @@ func (m *member) own(said job.Traffic) job.Traffic {
 		}
 	}
 	return own
-}
-
-func plus(to, more map[string]int64) map[string]int64 {
-	if to == nil && len(more) > 0 {
-		to = make(map[string]int64)
-	}
-	for k, n := range more {
-		to[k] += n
-	}
-	return to
 }
 
 // failure tells whose fault its failure was.
@@ -235,25 +215,29 @@ func (m *member) failure() coordinator.Failure {
 	return f
 }
 
-// addTo adds what it came to to the counters of the attempt.
-func (m *member) addTo(c *job.Counters) {
-	n := &m.count
-	c.Objects += n.Objects
-	c.Failed += n.Failed
-	c.Bytes += n.Bytes
-	c.Emitted += n.Emitted
-	c.Output += n.Output
-	c.CPU += n.CPU
-	c.PeakMemory = max(c.PeakMemory, n.PeakMemory)
-	c.Reads += n.Reads
-	c.ReadBytes += n.ReadBytes
-	c.Writes += n.Writes
-	c.WriteBytes += n.WriteBytes
-	c.LogLines += n.LogLines
-	c.LogDropped += n.LogDropped
-	c.Restored += n.Restored
-	c.User = plus(c.User, n.User)
-	c.Channels = c.Channels.Plus(n.Channels, 1)
+// addCounters adds what members count.
+func addCounters(to, n *job.Counters) {
+	to.Objects += n.Objects
+	to.Failed += n.Failed
+	to.Bytes += n.Bytes
+	to.Emitted += n.Emitted
+	to.Output += n.Output
+	to.CPU += n.CPU
+	to.PeakMemory = max(to.PeakMemory, n.PeakMemory)
+	to.Reads += n.Reads
+	to.ReadBytes += n.ReadBytes
+	to.Writes += n.Writes
+	to.WriteBytes += n.WriteBytes
+	to.LogLines += n.LogLines
+	to.LogDropped += n.LogDropped
+	to.Restored += n.Restored
+	to.Channels = to.Channels.Plus(n.Channels, 1)
+	if to.User == nil && len(n.User) > 0 {
+		to.User = make(map[string]int64)
+	}
+	for k, v := range n.User {
+		to.User[k] += v
+	}
 }
 
 // addProgress adds how far it is.

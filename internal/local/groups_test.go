@@ -16,24 +16,31 @@ import (
 
 	"github.com/millrace/millrace/internal/local"
 	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/job/jobfile"
 	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/store"
 	"github.com/millrace/millrace/store/mem"
 )
 
-// memberDir holds testdata/member as both engines run it, and is removed by the last test that needs it.
+// memberDir holds testdata/member as both engines run it, and testdata/mapper.
 var memberDir = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "millrace-member-")
-	for engine, env := range map[job.Engine][]string{job.Wasm: {"GOOS=wasip1", "GOARCH=wasm"}, job.Native: nil} {
-		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, string(engine)), "./testdata/member")
-		build.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
-		text, berr := build.CombinedOutput()
-		if berr != nil {
+	for name, source := range map[string]string{"wasm": "member", "native": "member", "sdk": "mapper"} {
+		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, name), "./testdata/"+source)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if name != "native" {
+			build.Env = append(build.Env, "GOOS=wasip1", "GOARCH=wasm")
+		}
+		if text, berr := build.CombinedOutput(); berr != nil {
 			err = errors.Join(err, fmt.Errorf("%w\n%s", berr, text))
 		}
 	}
+	builtDir = dir
 	return dir, err
 })
+
+// builtDir is what TestMain removes.
+var builtDir string
 
 // does returns a group that does something in testdata/member.
 func does(t *testing.T, what string, engine job.Engine, members int) job.Group {
@@ -96,11 +103,15 @@ func TestChannels(t *testing.T) {
 	for _, tt := range []struct {
 		writers, readers int
 		look, count      job.Engine
-	}{{1, 1, job.Wasm, job.Wasm}, {3, 1, job.Native, job.Native}, {1, 3, job.Wasm, job.Native}, {4, 3, job.Native, job.Wasm}} {
+	}{{1, 1, job.Wasm, job.Wasm}, {3, 1, job.Native, job.Native}, {2, 3, "sdk", job.Native}, {4, 3, job.Native, job.Wasm}} {
 		t.Run(fmt.Sprintf("%d×%d from %s to %s", tt.writers, tt.readers, tt.look, tt.count), func(t *testing.T) {
+			look := does(t, "look", tt.look, tt.writers)
+			if tt.look == "sdk" {
+				look.Program.Engine, look.Program.Args = job.Wasm, nil
+			}
 			res, err := runGroups(t, m, job.Spec{
 				Overwrite: true,
-				Groups:    map[string]job.Group{"look": does(t, "look", tt.look, tt.writers), "count": does(t, "count", tt.count, tt.readers)},
+				Groups:    map[string]job.Group{"look": look, "count": does(t, "count", tt.count, tt.readers)},
 				Channels:  map[string]job.Channel{"word": {From: "look", To: "count"}},
 			}, nil)
 			if err != nil {
@@ -171,38 +182,70 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// A holder is a runner in which a guest runs.
+// A holder is a runner in which a guest sleeps.
 type holder struct{ runner, guest int }
 
 // holders returns those that this process has started.
 func holders(t *testing.T) (hs []holder) {
 	t.Helper()
 	parents := make(map[int]int)
+	var sleepers []int
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
-	for _, name := range stats {
-		b, err := os.ReadFile(name)
+	for _, stat := range stats {
+		b, err := os.ReadFile(stat)
 		if err != nil {
 			continue // it has ended
 		}
-		_, rest, _ := strings.Cut(string(b), ") ")
+		name, rest, _ := strings.Cut(string(b), ") ")
 		if f := strings.Fields(rest); len(f) > 1 && f[0] != "Z" {
-			pid, perr := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+			pid, perr := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
 			parent, err := strconv.Atoi(f[1])
 			if err := errors.Join(perr, err); err != nil {
-				t.Fatal(err)
+				t.Error(err)
 			}
 			parents[pid] = parent
+			if strings.HasSuffix(name, "(sleep") {
+				sleepers = append(sleepers, parent)
+			}
 		}
 	}
-	for guest, runner := range parents {
-		if parents[runner] == os.Getpid() {
+	for _, guest := range sleepers {
+		if runner := parents[guest]; parents[runner] == os.Getpid() {
 			hs = append(hs, holder{runner, guest})
 		}
 	}
 	return hs
+}
+
+// disturb kills, so many times, the runner whose guest sleeps when so many objects are done, and then wakes that guest. It returns how often it
+// has killed.
+func disturb(t *testing.T, kills int, objects int64, snapshot func() job.Progress, stop <-chan bool) (killed int) {
+	last := 0 // that was killed
+	for {
+		select {
+		case <-stop:
+			return killed
+		case <-time.After(5 * time.Millisecond):
+		}
+		if snapshot().Objects < objects {
+			continue
+		}
+		hs := holders(t)
+		switch {
+		case len(hs) != 1 || hs[0].runner == last:
+		case killed == kills:
+			_ = syscall.Kill(hs[0].guest, syscall.SIGUSR1) // it may have just ended
+		default:
+			killed++
+			last = hs[0].runner
+			if err := syscall.Kill(hs[0].runner, syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 // A runner that is killed ends the attempt, and the next one comes to the same bytes. An object that is in flight each time is left out in the end.
@@ -218,48 +261,15 @@ tr -s ' ' '\n' | awk '{ print $1 "\t1" > "/dev/out/word" }'
 			m := mails(t, objects)
 			seeker := script(t, look)
 			seeker.Members = 2
-			var snapshot func() job.Progress
 			stop, done := make(chan bool), make(chan int)
 			spec := job.Spec{
 				Tolerate: "all",
 				Groups:   map[string]job.Group{"look": seeker, "count": does(t, "count", job.Wasm, 2)},
 				Channels: map[string]job.Channel{"word": {From: "look", To: "count"}},
 			}
-			o := &local.Options{Progress: func(f func() job.Progress) { snapshot = f }}
-			go func() {
-				killed := 0
-				defer func() { done <- killed }()
-				for {
-					select {
-					case <-stop:
-						return
-					case <-time.After(5 * time.Millisecond):
-					}
-					if snapshot == nil || snapshot().Objects < objects-1 { // all but the one that is held
-						continue
-					}
-					hs := holders(t)
-					if len(hs) != 1 {
-						continue
-					}
-					if killed == kills {
-						_ = syscall.Kill(hs[0].guest, syscall.SIGUSR1) // it may have just ended
-						continue
-					}
-					killed++
-					if err := syscall.Kill(hs[0].runner, syscall.SIGKILL); err != nil {
-						t.Error(err)
-					}
-					for snapshot().Objects >= objects-1 { // until the next attempt
-						select {
-						case <-stop:
-							return
-						case <-time.After(5 * time.Millisecond):
-						}
-					}
-				}
-			}()
-			res, err := runGroups(t, m, spec, o)
+			res, err := runGroups(t, m, spec, &local.Options{Progress: func(snapshot func() job.Progress) {
+				go func() { done <- disturb(t, kills, objects-1, snapshot, stop) }()
+			}})
 			close(stop)
 			if n := <-done; n != kills {
 				t.Errorf("killed %d times", n)
@@ -315,5 +325,54 @@ func TestGroupErrors(t *testing.T) {
 				t.Errorf("left behind: %q", got)
 			}
 		})
+	}
+}
+
+// The example of the documentation does what it says.
+func TestMailReport(t *testing.T) {
+	const dir = "../../examples/mail-report"
+	text, err := os.ReadFile(filepath.Join(dir, "job.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := jobfile.Parse("job.yaml", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exec.LookPath("clang"); err != nil {
+		t.Skip("no clang here")
+	}
+	temp := t.TempDir()
+	for name, build := range map[string]*exec.Cmd{
+		"words": exec.Command("clang", "--target=wasm32-wasi", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-nodefaultlibs", "-Wl,--strip-all",
+			"-o", filepath.Join(temp, "words"), dir+"/words.c", "-lc"),
+		"count": exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(temp, "count"), dir+"/count"),
+	} {
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=wasip1", "GOARCH=wasm")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+		g := spec.Groups[name]
+		g.Program = job.Program{Engine: job.Wasm, Path: filepath.Join(temp, name)}
+		spec.Groups[name] = g
+	}
+	for _, name := range []string{"domains", "report"} {
+		g := spec.Groups[name]
+		g.Program.Engine, g.Program.Path = job.Native, filepath.Join(dir, g.Program.Path)
+		spec.Groups[name] = g
+	}
+	m := mem.New()
+	for i := range 12 {
+		mail := fmt.Sprintf("From: a <a%d@D%d.example.org>\nSubject: Mill %d race\n\nSubject: none\n", i, i%3, i)
+		if _, err := m.Bucket("in").Put(t.Context(), store.Key(fmt.Sprintf("mails/%d", i)), []byte(mail)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := runGroups(t, m, *spec, nil); err != nil {
+		t.Fatal(err)
+	}
+	const want = "mill\t12\nrace\t12\n@d0.example.org\t4\n@d1.example.org\t4\n@d2.example.org\t4\n"
+	if got := read(t, m.Bucket("out"), "part-report-00000"); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

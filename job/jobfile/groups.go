@@ -71,6 +71,9 @@ func checkGroups(s *job.Spec) error {
 		if err := checkGroup("groups."+name, name, &g); err != nil {
 			return err
 		}
+		if g.Limits.Records != 0 && !s.Maps(name) {
+			return wrong("groups."+name+".limits.records", "of a group that does not map, output says how much it prints")
+		}
 		if members += g.Size(); members > maxMembers {
 			return wrong("groups."+name, "more than %d members in all groups", maxMembers)
 		}

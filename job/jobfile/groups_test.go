@@ -17,12 +17,13 @@ output: s3://out/words
 groups:
   look:
     program: ./look
+    limits: {records: 9}
   count:
     program: {engine: wasm, name: counter, path: ./count.wasm, args: [-v]}
     params: {lower: "true"}
     members: 4
     ok_exit: [0, 1]
-    limits: {memory: 64MiB, wall: 5m, cpu: 1m, output: 1GiB, records: 9, reads: 5, read_bytes: 1MiB, writes: 6, log: 1KiB, log_lines: 7}
+    limits: {memory: 64MiB, wall: 5m, cpu: 1m, output: 1GiB, reads: 5, read_bytes: 1MiB, writes: 6, log: 1KiB, log_lines: 7}
   report:
     program: ./report
 channels:
@@ -38,11 +39,11 @@ func TestParseGroups(t *testing.T) {
 	want := &job.Spec{
 		Name: "frequent words", Inputs: []string{"s3://mail/"}, Output: "s3://out/words",
 		Groups: map[string]job.Group{
-			"look": {Program: job.Program{Path: "./look"}},
+			"look": {Program: job.Program{Path: "./look"}, Limits: job.Limits{Records: 9}},
 			"count": {
 				Program: job.Program{Engine: job.Wasm, Name: "counter", Path: "./count.wasm", Args: []string{"-v"}},
 				Params:  map[string]string{"lower": "true"}, Members: 4, OKExit: []int{0, 1},
-				Limits: job.Limits{Memory: 64 << 20, Wall: 5 * time.Minute, CPU: time.Minute, Output: 1 << 30, Records: 9,
+				Limits: job.Limits{Memory: 64 << 20, Wall: 5 * time.Minute, CPU: time.Minute, Output: 1 << 30,
 					Reads: 5, ReadBytes: 1 << 20, Writes: 6, Log: 1 << 10, LogLines: 7},
 			},
 			"report": {Program: job.Program{Path: "./report"}},
@@ -86,6 +87,7 @@ func TestGroupErrors(t *testing.T) {
 		{"many members", "groups:\n  a: {program: ./a, members: 40}\n  b: {program: ./b, members: 40}", "job.yaml:3:3: groups.b: more than 64 members in all groups"},
 		{"a limit", "groups:\n  a: {program: ./a, limits: {wall: -1s}}", "job.yaml:2:36: groups.a.limits.wall: -1s is negative"},
 		{"a limit of sorting", "groups:\n  a: {program: ./a, limits: {spill: 1GiB}}", "groups.a.limits.spill: groups do not sort"},
+		{"a limit of mapping", "groups:\n  a: {program: ./a}\n  b: {program: ./b, limits: {records: 1}}\nchannels:\n  x: {from: a, to: b}", "job.yaml:3:39: groups.b.limits.records: of a group that does not map"},
 		{"a channel's limit", two + "channels:\n  x: {from: a, to: b, limits: {calls: -1}}", "channels.x.limits: negative"},
 		{"channels alone", "channels:\n  x: {from: a, to: b}", "job.yaml:2:3: channels: there are no groups to join"},
 		{"a program beside", "program: ./x\n" + two, "job.yaml:1:10: program: each group has its own"},

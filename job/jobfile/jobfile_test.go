@@ -112,7 +112,8 @@ func TestFieldsAreComplete(t *testing.T) {
 	}
 	walk(reflect.ValueOf(*spec), "")
 	g := graph.Groups["count"]
-	g.Program.Digest, g.Limits.Shuffle, g.Limits.Spill = sha, 1, 1 // a group has none of the last two
+	g.Program.Digest, g.Limits.Shuffle, g.Limits.Spill = sha, 1, 1 // no group has the last two
+	g.Limits.Records = graph.Groups["look"].Limits.Records
 	walk(reflect.ValueOf(g), "Groups.")
 	walk(reflect.ValueOf(graph.Channels["word"]), "Channels.")
 }
