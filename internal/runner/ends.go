@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/millrace/millrace/internal/guest"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/shuffle"
@@ -304,7 +303,7 @@ func (e *ends) uses() job.Traffic {
 }
 
 // maxLine bounds a line of a channel, in bytes: one without an end must be kept.
-var maxLine = guest.DefaultBounds.Value
+const maxLine = 16 << 20
 
 // An endFile is a file that the guest writes.
 type endFile struct {
@@ -321,7 +320,7 @@ func (f *endFile) Write(p []byte) (int, error) {
 		i := bytes.LastIndexByte(p, '\n')
 		if i < 0 {
 			if len(f.rest)+len(p) > maxLine {
-				return 0, fmt.Errorf("a line longer than %s", bytesText(int64(maxLine)))
+				return 0, fmt.Errorf("a line longer than %s", bytesText(maxLine))
 			}
 			f.rest = append(f.rest, p...)
 			return len(p), nil
