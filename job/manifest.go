@@ -11,7 +11,8 @@ type Manifest struct {
 	Program  Program           `json:"program"`
 	Inputs   []string          `json:"inputs"`
 	Params   map[string]string `json:"params,omitempty"`
-	Reducers int               `json:"reducers"` // partitions; 0 for a map-only job
+	Reducers int               `json:"reducers"`         // partitions; 0 for a map-only job
+	Groups   map[string]Group  `json:"groups,omitempty"` // if there are, Program is empty
 	Format   Format            `json:"format"`
 	Compress Compression       `json:"compress,omitempty"`
 	Took     time.Duration     `json:"job_ns"` // from the start of the job to its decision
@@ -95,6 +96,8 @@ type Counters struct {
 	LogLines   int64 `json:"log_lines"`
 	LogDropped int64 `json:"log_dropped"` // of those, lines over the limit
 	Restored   int64 `json:"restored"`    // objects for which the program was brought back to a snapshot, not started
+
+	Channels Traffic `json:"channels,omitempty"` // of a job that has channels, by their names
 }
 
 // A Result is how a job ended, for whoever started it.

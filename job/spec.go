@@ -15,7 +15,7 @@ type Spec struct {
 	Overwrite     bool      `json:"overwrite,omitempty"`     // replace what lies at Output
 	Work          string    `json:"work,omitempty"`          // URI for the plan where Output has none; "" means a temporary directory
 
-	Program  Program           `json:"program"`
+	Program  Program           `json:"program"` // empty if there are Groups
 	Params   map[string]string `json:"params,omitempty"`
 	Reducers int               `json:"reducers,omitempty"` // partitions; 0: 1 if the program reduces, else a map-only job
 	Reducer  string            `json:"reducer,omitempty"`  // stock reducer of what a program prints, as reducer.LookupText has it: sum, sum:float64, top-k(10), …
@@ -38,6 +38,10 @@ type Spec struct {
 	Insecure  []string  `json:"insecure,omitempty"` // sandbox layers given up by name
 
 	Store Store `json:"store,omitzero"`
+
+	// Groups, by name, are the programs of a job that has several, joined by Channels, by name.
+	Groups   map[string]Group   `json:"groups,omitempty"`
+	Channels map[string]Channel `json:"channels,omitempty"`
 }
 
 // A Program names the code of a job: what the user wrote, or a builtin.

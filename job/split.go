@@ -10,4 +10,5 @@ type Split struct {
 	Objects int      `json:"objects"`
 	Bytes   int64    `json:"bytes"`
 	Nodes   []string `json:"nodes,omitempty"` // preferred, best first
+	Gang    []Split  `json:"gang,omitempty"`  // what it is made of, if one task maps all of the plan; it has no list of its own then
 }

@@ -206,7 +206,11 @@ func (p *plan) limits() error {
 func (p *plan) runnerRules() []landlockRule {
 	switch {
 	case p.Native:
-		return append(p.guestRules(), landlockRule{path: p.Program, rights: rightsWork})
+		rules := append(p.guestRules(), landlockRule{path: p.Program, rights: rightsWork})
+		if len(p.Channels) > 0 {
+			rules = append(rules, landlockRule{path: readDir, rights: rightsDevice})
+		}
+		return rules
 	case p.Dynamic:
 		return systemRules()
 	}
@@ -218,6 +222,9 @@ func (p *plan) guestRules() []landlockRule {
 	rules := append(systemRules(), landlockRule{path: p.Work, rights: rightsWork}, landlockRule{path: p.Program, rights: rightsRun})
 	for _, dev := range devices {
 		rules = append(rules, landlockRule{path: dev, rights: rightsDevice})
+	}
+	if len(p.Channels) > 0 {
+		rules = append(rules, landlockRule{path: readDir, rights: rightsRead}, landlockRule{path: writeDir, rights: rightsRead | rightsDevice})
 	}
 	return rules
 }

@@ -27,7 +27,7 @@
 // size of files), not dumpable. A layer that is missing is an error, [LayerError], unless it was given up by name. A millrace that is linked
 // dynamically needs the system's libraries in its jail, read-only; link it statically (CGO_ENABLED=0) and there is nothing.
 //
-// The engine is the second wall. For wasm it is wazero, behind our own check of the module: no files, no sockets, a clock that stands still, randomness from a
+// The engine is the second wall. For wasm it is wazero, behind our own check of the module: no files but its channels, no sockets, a clock that stands still, randomness from a
 // seed, memory up to a cap. Each run begins from a snapshot of the first one: memory, globals, stack and host are as they were before the
 // guest read anything (see OpenWasm). For native programs it is the kernel: a thread that is fenced in starts them.
 //

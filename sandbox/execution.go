@@ -34,10 +34,16 @@ func (x *execution) run(ctx context.Context, r *Run) (Report, error) {
 		return Report{}, err
 	}
 	defer pipes.close()
-	begin := time.Now()
-	if err := x.start(r, pipes); err != nil {
+	channels, err := startRelays(r.Channels, stop)
+	if err != nil {
 		return Report{}, err
 	}
+	begin := time.Now()
+	if err := x.start(r, pipes); err != nil {
+		channels.finish()
+		return Report{}, err
+	}
+	late := context.AfterFunc(ctx, channels.interrupt)
 	if r.Laps != nil {
 		r.Laps.clock.Store(processClock(x.pid))
 	}
@@ -69,8 +75,11 @@ func (x *execution) run(ctx context.Context, r *Run) (Report, error) {
 		r.Laps.end()
 	}
 	close(ended)
+	channels.finish()
+	late()
 	streams.Wait()
 	report := meter.report()
+	report.Channels = channelUses(channels.meters)
 	report.Wall = time.Since(begin)
 	report.User, report.System, report.PeakMemory = x.used.user, x.used.system, x.peak
 	err = x.verdict(ctx, &report)

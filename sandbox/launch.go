@@ -56,7 +56,7 @@ func newLaunch(cfg *Config) (l *launch, err error) {
 	l.plan = plan{
 		Native: cfg.Native, Insecure: cfg.Insecure, Files: len(cfg.Files),
 		Memory: cfg.Memory, Pids: cfg.Pids, FileSize: cfg.FileSize, WorkBytes: cfg.WorkBytes, WorkFiles: cfg.WorkFiles,
-		Work: workDir, Program: programDir,
+		Work: workDir, Program: programDir, Channels: cfg.Channels,
 	}
 	for _, d := range []struct {
 		n        *int64
@@ -74,6 +74,9 @@ func newLaunch(cfg *Config) (l *launch, err error) {
 	}
 	if cfg.Native && l.plan.has(UID) && !l.root {
 		return l, &LayerError{Layer: UID, Cause: errors.New("only root can give native guests a uid of their own"), Fix: "run as root, or use wasm"}
+	}
+	if len(cfg.Channels) > 0 && (!cfg.Native || !l.plan.has(UserNS)) {
+		return l, errors.New("channels of native guests are files of a root of their own: they need the layer userns")
 	}
 	if l.plan.has(Cgroup) {
 		l.group, err = newCgroup(l.plan.Memory, l.plan.Pids)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -222,7 +223,7 @@ func (m *model) compare(t *testing.T) {
 	if from > 0 {
 		want.Log = "…" + want.Log
 	}
-	if got := m.host.meter.report(); got != want {
+	if got := m.host.meter.report(); !reflect.DeepEqual(got, want) {
 		t.Errorf("under %+v: reported %+v, want %+v", m.limits, got, want)
 	}
 	if !bytes.Equal(m.out.Bytes(), m.written) {

@@ -98,6 +98,9 @@ func (g *nativeGuest) oomKills() int64 {
 
 // Run executes the program once, in an empty work directory. When it ends, everything that it has started is killed.
 func (g *nativeGuest) Run(ctx context.Context, r *Run) (Report, error) {
+	if err := g.jail.checkChannels(r.Channels); err != nil {
+		return Report{}, err
+	}
 	if err := g.clean(); err != nil {
 		return Report{}, fmt.Errorf("clean the work directory: %w", err)
 	}

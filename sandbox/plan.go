@@ -40,6 +40,8 @@ type plan struct {
 	Guest  int  // uid and gid of native guests
 	Events int  // descriptor of the cgroup's count of OOM kills; 0: none
 
+	Channels []string // files of native guests below /dev
+
 	Work    string // directory of native guests
 	Program string // directory of their program
 }

@@ -81,6 +81,11 @@ func furnish(root string, p *plan) error {
 			return err
 		}
 	}
+	if len(p.Channels) > 0 {
+		if err := makePipes(root, p.Channels); err != nil {
+			return err
+		}
+	}
 	for _, m := range []struct {
 		dir, options string
 	}{

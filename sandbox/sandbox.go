@@ -85,6 +85,8 @@ type Run struct {
 	Seed uint64   // of everything random the guest can ask for
 	// Files are what a native guest inherits as descriptors 3, 4, …, beside its streams; other guests get none of them.
 	Files []*os.File
+	// Channels are further streams. Those of a native guest are among the Channels of its jail's Config.
+	Channels []Channel
 	Streams
 	Limits
 }
@@ -101,9 +103,10 @@ type Report struct {
 	ReadBytes  int64
 	Writes     int64
 	WriteBytes int64
-	LogLines   int64  // written to stderr
-	LogDropped int64  // of those, lines of which nothing is in Log
-	Log        string // the end of what the guest wrote to stderr, control characters kept; begins with "…" if that is not all
+	LogLines   int64        // written to stderr
+	LogDropped int64        // of those, lines of which nothing is in Log
+	Channels   []ChannelUse // of each of the run's
+	Log        string       // the end of what the guest wrote to stderr, control characters kept; begins with "…" if that is not all
 }
 
 // A Guest is a program made ready to be run many times, each time from fresh state: nothing that one run did
@@ -155,4 +158,6 @@ type Config struct {
 	FileSize  int64 // bytes of any file that the child writes, also through inherited descriptors; 0 means no limit
 	WorkBytes int64 // of the work directory of native guests; 0 means 64 MiB
 	WorkFiles int   // inodes of it; 0 means 4,096
+
+	Channels []string // of native guests: the paths of their files below /dev, see ChannelFiles
 }

@@ -21,7 +21,11 @@ func (h *host) fdClose(p []uint64) errno {
 	if !h.isOpen(p[0]) {
 		return badFile
 	}
-	h.closed[uint32(p[0])] = true
+	if uint32(p[0]) < 3 {
+		h.closed[uint32(p[0])] = true
+	} else {
+		h.channels.close(p[0])
+	}
 	return success
 }
 
@@ -38,6 +42,14 @@ func (h *host) fdNoCall(p []uint64) errno {
 		return badFile
 	}
 	return notHere
+}
+
+// fdNoSeek is the same of calls that programs expect pipes to refuse.
+func (h *host) fdNoSeek(p []uint64) errno {
+	if h.channels.at(p[0]) != nil {
+		return noSeek
+	}
+	return h.fdNoCall(p)
 }
 
 func (h *host) fdAdvise(p []uint64) errno {
@@ -71,6 +83,10 @@ func (h *host) fdFdstatGet(p []uint64) errno {
 		return badFile
 	}
 	clear(b)
+	if h.channels.isDir(p[0]) {
+		statDir(b)
+		return success
+	}
 	b[0] = fileDevice
 	binary.LittleEndian.PutUint64(b[8:], streamRights)
 	return success
@@ -98,11 +114,17 @@ func (h *host) fdFilestatGet(p []uint64) errno {
 	}
 	clear(b)
 	b[16], b[24] = fileDevice, 1
+	if h.channels.isDir(p[0]) {
+		b[16] = fileDirectory
+	}
 	return success
 }
 
-// fdPrestatGet finds no directory at any descriptor; at a stream, one without a name.
+// fdPrestatGet finds no directory at any descriptor but that of channels; at a stream, one without a name.
 func (h *host) fdPrestatGet(p []uint64) errno {
+	if h.channels.isDir(p[0]) {
+		return h.prestat(p)
+	}
 	if !h.isOpen(p[0]) {
 		return badFile
 	}
@@ -110,6 +132,9 @@ func (h *host) fdPrestatGet(p []uint64) errno {
 }
 
 func (h *host) fdPrestatDirName(p []uint64) errno {
+	if h.channels.isDir(p[0]) {
+		return h.prestatName(p)
+	}
 	switch {
 	case !h.isOpen(p[0]):
 		return badFile
@@ -140,21 +165,30 @@ func (h *host) noSocket([]uint64) errno { return badFile }
 // maxPath bounds the paths that are looked at.
 const maxPath = 4096
 
-// pathAt answers a call on a path, of which the descriptor of its directory and the path itself are these parameters: no
-// descriptor is one of a directory.
+// pathAt answers a call that would change what is at a path, of which the descriptor of its directory and the path itself are these
+// parameters: no descriptor is one of a directory where that could be.
 func pathAt(fd, name int) func(h *host, p []uint64) errno {
 	return func(h *host, p []uint64) errno {
-		b := h.bytes(uint64(uint32(p[name])), uint64(uint32(p[name+1])))
-		switch {
-		case b == nil:
-			return fault
-		case len(b) > maxPath:
-			return nameTooLong
-		case !fs.ValidPath(path.Clean(string(b))):
-			return forbidden
-		case !h.isOpen(p[fd]):
-			return badFile
+		e := pathCheck(h, p[fd], p[name], p[name+1])
+		if e == notDir && h.channels.isDir(p[fd]) {
+			return noAccess
 		}
-		return notDir
+		return e
 	}
+}
+
+// pathCheck returns what is wrong with a path of n bytes in the directory at fd: if nothing else, that fd is none.
+func pathCheck(h *host, fd, name, n uint64) errno {
+	b := h.bytes(uint64(uint32(name)), uint64(uint32(n)))
+	switch {
+	case b == nil:
+		return fault
+	case len(b) > maxPath:
+		return nameTooLong
+	case !fs.ValidPath(path.Clean(string(b))):
+		return forbidden
+	case !h.isOpen(fd):
+		return badFile
+	}
+	return notDir
 }

@@ -25,6 +25,7 @@ type host struct {
 	late     *rand.ChaCha8 // randomness of the run; nil: not asked for yet
 	buf      []byte        // between stdin and the guest
 	decoder  *inflate.Decoder
+	channels openChannels
 
 	exited bool
 	code   uint32
@@ -45,6 +46,7 @@ func (h *host) reset(x *instance, r *Run, m *meter, s *hostState) {
 	h.hostState = *s
 	h.instance, h.run, h.meter, h.late = x, r, m, nil
 	h.exited, h.code, h.failed = false, 0, nil
+	h.channels = newOpenChannels(r.Channels)
 }
 
 // An errno is an error number of WASI.
@@ -52,15 +54,21 @@ type errno uint32
 
 // Those that the host answers.
 const (
-	success     errno = 0
-	badFile     errno = 8
-	fault       errno = 21 // a pointer or length goes beyond the memory
-	invalid     errno = 28
-	nameTooLong errno = 37
-	notHere     errno = 52
-	notDir      errno = 54
-	unsupported errno = 58
-	forbidden   errno = 63
+	success      errno = 0
+	noAccess     errno = 2
+	badFile      errno = 8
+	exists       errno = 20
+	fault        errno = 21 // a pointer or length goes beyond the memory
+	invalid      errno = 28
+	tooManyFiles errno = 33
+	nameTooLong  errno = 37
+	noEntry      errno = 44
+	notHere      errno = 52
+	notDir       errno = 54
+	unsupported  errno = 58
+	forbidden    errno = 63
+	brokenPipe   errno = 64
+	noSeek       errno = 70
 )
 
 // A wasiCall is a function of WASI. Types are those of its parameters, i for i32 and I for i64; all but proc_exit return an errno.
@@ -80,6 +88,7 @@ const (
 	atArgs         // the arguments are what the guest was started with; if they change often, the snapshot is taken before
 	atEnv          // the same of the environment
 	atStream       // the input differs, and the output is to be written each time
+	atFile         // if the guest has channels, it may open one of them
 	atRandom       // once the guest has asked for one of the above, it gets randomness that the run's seed decides
 )
 
@@ -107,15 +116,15 @@ var wasiCalls = []wasiCall{
 	{"fd_read", "iiii", (*host).fdRead, atStream},
 	{"fd_readdir", "iiiIi", (*host).fdReaddir, nowhere},
 	{"fd_renumber", "ii", (*host).fdRenumber, nowhere},
-	{"fd_seek", "iIii", (*host).fdNoCall, nowhere},
+	{"fd_seek", "iIii", (*host).fdNoSeek, nowhere},
 	{"fd_sync", "i", (*host).fdSync, nowhere},
-	{"fd_tell", "ii", (*host).fdNoCall, nowhere},
+	{"fd_tell", "ii", (*host).fdNoSeek, nowhere},
 	{"fd_write", "iiii", (*host).fdWrite, atStream},
 	{"path_create_directory", "iii", pathAt(0, 1), nowhere},
-	{"path_filestat_get", "iiiii", pathAt(0, 2), nowhere},
+	{"path_filestat_get", "iiiii", (*host).pathFilestatGet, atFile},
 	{"path_filestat_set_times", "iiiiIIi", pathAt(0, 2), nowhere},
 	{"path_link", "iiiiiii", pathAt(0, 2), nowhere},
-	{"path_open", "iiiiiIIii", pathAt(0, 2), nowhere},
+	{"path_open", "iiiiiIIii", (*host).pathOpen, atFile},
 	{"path_readlink", "iiiiii", pathAt(0, 1), nowhere},
 	{"path_remove_directory", "iii", pathAt(0, 1), nowhere},
 	{"path_rename", "iiiiii", pathAt(0, 1), nowhere},

@@ -8,8 +8,13 @@ import (
 // maxRead bounds what one read of stdin gives.
 const maxRead = 64 << 10
 
-// isOpen reports whether fd is a standard stream that the guest has not closed.
-func (h *host) isOpen(fd uint64) bool { return uint32(fd) < 3 && !h.closed[uint32(fd)] }
+// isOpen reports whether fd is a standard stream that the guest has not closed, or one of its channels.
+func (h *host) isOpen(fd uint64) bool {
+	if n := uint32(fd); n < 3 {
+		return !h.closed[n]
+	}
+	return h.channels.isDir(fd) || h.channels.at(fd) != nil
+}
 
 // each calls f with the buffers of a list of them, in order, until f returns less than the length of one, or an error.
 func (h *host) each(iovs, count uint64, f func([]byte) (int, errno)) (uint32, errno) {
@@ -40,6 +45,9 @@ func (h *host) fdRead(p []uint64) errno {
 	if !h.isOpen(p[0]) {
 		return badFile
 	}
+	if f := h.channels.at(p[0]); f != nil {
+		return h.readFile(f, p)
+	}
 	n, e := h.each(p[1], p[2], func(b []byte) (int, errno) {
 		switch {
 		case len(b) == 0:
@@ -61,6 +69,7 @@ func (h *host) read(b []byte) int {
 	if h.buf == nil {
 		h.buf = make([]byte, maxRead)
 	}
+	h.channels.flush()
 	pollCollector()
 	buf := h.buf[:min(len(b), maxRead)]
 	n, err := h.meter.read(buf)
@@ -74,6 +83,9 @@ func (h *host) read(b []byte) int {
 func (h *host) fdWrite(p []uint64) errno {
 	if !h.isOpen(p[0]) {
 		return badFile
+	}
+	if f := h.channels.at(p[0]); f != nil {
+		return h.writeFile(f, p)
 	}
 	n, e := h.each(p[1], p[2], func(b []byte) (int, errno) {
 		switch uint32(p[0]) {

@@ -26,6 +26,7 @@ type instance struct {
 	rawArgs, rawEnv []string // as the run has them
 	args, env       []string // as the guest sees them
 	sawArgs, sawEnv bool
+	channels        bool // it has channels
 
 	engine   experimental.Snapshotter // of the call under way
 	exit     experimental.Snapshot    // in the entry
@@ -96,7 +97,7 @@ func (x *instance) close() {
 
 // serves reports whether a run can begin at the instance's snapshot.
 func (x *instance) serves(r *Run, limits Limits) bool {
-	return x.snapshot != nil && x.memory.limit == uint64(limits.Memory) && !x.differs(r)
+	return x.snapshot != nil && x.memory.limit == uint64(limits.Memory) && x.channels == (len(r.Channels) > 0) && !x.differs(r)
 }
 
 // differs reports whether a run has other arguments or another environment than those that the guest had looked at before its snapshot.
@@ -174,7 +175,7 @@ func (x *instance) point(p point) {
 	case p == atEnv && !x.guest.early:
 		x.sawEnv = true
 		return
-	case p == atRandom && !x.guest.host.asked:
+	case p == atRandom && !x.guest.host.asked, p == atFile && !x.channels:
 		return
 	}
 	s, err := x.take()

@@ -46,6 +46,7 @@ func (g *wasmGuest) Run(ctx context.Context, r *Run) (Report, error) {
 	report.User = end.user - usage.user
 	report.System = end.system - usage.system
 	report.PeakMemory = int64(x.memory.peak)
+	report.Channels = channelUses(g.host.channels.meters)
 	asked := x.memory.asked
 	if x.snapshot != nil {
 		x.snapshot.pages.end(end.faults)
@@ -86,6 +87,7 @@ func (g *wasmGuest) prepare(r *Run, m *meter, limits Limits) (*instance, error) 
 	if err != nil {
 		return nil, err
 	}
+	x.channels = len(r.Channels) > 0
 	if err := x.tell(r); err != nil {
 		x.close()
 		return nil, err

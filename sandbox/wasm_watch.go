@@ -108,6 +108,9 @@ func (w *watch) trip(cause error) {
 		w.cause = cause
 		w.tripped.Store(true)
 		w.running.stop.Set(1)
+		for _, m := range w.running.guest.host.channels.meters {
+			go m.stop() // the guest may wait for it
+		}
 	}
 }
 

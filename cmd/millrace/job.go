@@ -60,6 +60,7 @@ func (a *app) execute(spec *job.Spec, x *execution) (*job.Result, error) {
 		summarize(a.stderr, result, limit, plural(n, x.noun))
 		if x.clocks {
 			accountFor(a.stderr, result)
+			accountForChannels(a.stderr, result.Counters.Channels)
 		}
 	}
 	return result, nil

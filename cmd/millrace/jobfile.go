@@ -39,6 +39,7 @@ func readJobFile(name string) (*job.Spec, error) {
 	if p := spec.Program.Path; p != "" && !filepath.IsAbs(p) {
 		spec.Program.Path = filepath.Join(filepath.Dir(name), p)
 	}
+	groupsHere(spec, name)
 	return spec, nil
 }
 

@@ -22,7 +22,12 @@ func (c *planCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if err := exists(program); err != nil {
+	if len(spec.Groups) > 0 {
+		err = existGroups(spec)
+	} else {
+		err = exists(program)
+	}
+	if err != nil {
 		return err
 	}
 	if err := validate(spec); err != nil {
@@ -35,7 +40,10 @@ func (c *planCmd) Run(a *app) error {
 	if c.JSON {
 		enc := json.NewEncoder(a.stdout)
 		enc.SetIndent("", "  ")
-		return enc.Encode(s)
+		return enc.Encode(struct {
+			*local.Summary
+			graph
+		}{s, graph{spec.Groups, spec.Channels}})
 	}
 	fmt.Fprintf(a.stdout, "objects    %s\n", count(s.Objects))
 	fmt.Fprintf(a.stdout, "bytes      %s (%s)\n", count(s.Bytes), bytes(s.Bytes))
@@ -46,6 +54,7 @@ func (c *planCmd) Run(a *app) error {
 	if s.Reducers > 0 { // else it is for the program to say, which is not run
 		fmt.Fprintf(a.stdout, "reducers   %s\n", count(int64(s.Reducers)))
 	}
+	printGraph(a.stdout, spec)
 	fmt.Fprintf(a.stdout, "requests   about %s\n", count(s.Requests))
 	for _, n := range s.Nodes {
 		fmt.Fprintf(a.stdout, "node       %s: %s splits, %s\n", n.Node, count(int64(n.Splits)), bytes(n.Bytes))

@@ -40,7 +40,12 @@ func (c *runCmd) Run(a *app) error {
 		return err
 	}
 	var cleanup func()
-	if spec.Program, cleanup, err = a.program(program, c.Engine, spec.Program); err != nil {
+	if len(spec.Groups) > 0 {
+		cleanup, err = a.programs(spec, c.Engine)
+	} else {
+		spec.Program, cleanup, err = a.program(program, c.Engine, spec.Program)
+	}
+	if err != nil {
 		return err
 	}
 	defer cleanup()
@@ -81,7 +86,7 @@ type jobFlags struct {
 	storeFlags
 }
 
-// spec returns the job that the flags and the job file describe, and how its program was named. Nothing is checked yet.
+// spec returns the job that the flags and the job file describe, and how its program was named; "" if it has groups. Nothing is checked yet.
 func (f *jobFlags) spec() (spec *job.Spec, program string, err error) {
 	spec = new(job.Spec)
 	if isJobFile(f.Program) {
@@ -94,6 +99,9 @@ func (f *jobFlags) spec() (spec *job.Spec, program string, err error) {
 	}
 	if len(spec.Inputs) == 0 {
 		return nil, "", errors.New("an input is missing: -i URI")
+	}
+	if len(spec.Groups) > 0 {
+		return spec, "", nil
 	}
 	program = f.programName(spec)
 	if spec.Program.Name == "" && spec.Program.Path == "" {

@@ -68,6 +68,8 @@ type Job struct {
 	// nil, is the module that Code was compiled of: it is interpreted, for one more comparison. It stays the caller's.
 	Check  bool
 	Module *os.File
+	// Graph, if not nil, is the job of several programs; Hello then says of all of them how inputs are named. There is one slot.
+	Graph *Graph
 	// Readers is how many objects of one slot are read at once; 0: one after the other, for stores on this very machine.
 	Readers int
 }
@@ -84,7 +86,7 @@ type Agent struct {
 	stop  context.CancelFunc
 
 	mu      sync.Mutex
-	running map[job.AttemptID]*try
+	running map[job.AttemptID]interface{ progress() coordinator.Running }
 }
 
 // New returns an agent that works for j. It has a runner load the program at once, so that it is ready when work comes; the others do
@@ -93,7 +95,11 @@ func New(ctx context.Context, j Job, c Coordinator) *Agent {
 	ctx, stop := context.WithCancel(ctx)
 	a := &Agent{
 		job: j, coord: c, stop: stop, first: make(chan started, 1), links: make([]*link, j.Slots),
-		running: make(map[job.AttemptID]*try),
+		running: make(map[job.AttemptID]interface{ progress() coordinator.Running }),
+	}
+	if j.Graph != nil { // its runners live for one attempt
+		a.first <- started{}
+		return a
 	}
 	if j.Check {
 		a.check = newCheck(&a.job)
@@ -107,6 +113,9 @@ func New(ctx context.Context, j Job, c Coordinator) *Agent {
 
 // MapOnly reports whether the program has nothing to reduce. Unless that is known, it waits for the first runner.
 func (a *Agent) MapOnly() (bool, error) {
+	if a.job.Graph != nil {
+		return true, nil
+	}
 	if h := &a.job.Hello; h.Engine == job.Wasm && a.job.Code != nil {
 		if d, ok := runner.Described(a.job.Code, h); ok {
 			return d.MapOnly, nil
@@ -166,6 +175,12 @@ func (a *Agent) slot(ctx context.Context, n int) error {
 		case lease.Over:
 			return nil
 		case lease.Idle:
+			continue
+		}
+		if a.job.Graph != nil {
+			if err := a.gang(ctx, &lease); err != nil {
+				return err
+			}
 			continue
 		}
 		if err := a.ready(ctx, n); err != nil {

@@ -70,16 +70,20 @@ func insist(ctx context.Context, f func() error) (err error) {
 
 // start has a runner load the program, and another one if that dies before it is ready.
 func (a *Agent) start(ctx context.Context, h *runner.Hello, code *os.File) (l *link, err error) {
+	return a.job.Pool.start(ctx, h, code)
+}
+
+func (p *Pool) start(ctx context.Context, h *runner.Hello, code *os.File) (l *link, err error) {
 	err = insist(ctx, func() error {
-		l, err = a.load(ctx, h, code)
+		l, err = p.load(ctx, h, code)
 		return err
 	})
 	return l, err
 }
 
-// load takes a runner and makes it load the job's program.
-func (a *Agent) load(ctx context.Context, h *runner.Hello, code *os.File) (*link, error) {
-	l, err := a.job.Pool.take()
+// load takes a runner and makes it load a program.
+func (p *Pool) load(ctx context.Context, h *runner.Hello, code *os.File) (*link, error) {
+	l, err := p.take()
 	if err != nil {
 		return nil, err
 	}

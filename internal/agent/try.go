@@ -32,6 +32,8 @@ type try struct {
 	text    *upload // output to the store
 	list    *upload // failed objects, likewise
 
+	member *member // whose work this is; nil: it is no group's
+
 	again  bool                // only Sums are wanted
 	sample map[int]bool        // objects of the split of which a Sum is wanted
 	sums   map[int]*runner.Sum // those that came
@@ -119,6 +121,8 @@ func (t *try) serve(ctx context.Context) (*runner.Done, error) {
 			}
 		case runner.KindAbort:
 			return nil, attemptError(payload)
+		case runner.KindOther:
+			return nil, otherError(payload)
 		case runner.KindDone:
 			d := new(runner.Done)
 			if err := json.Unmarshal(payload, d); err != nil {
@@ -139,6 +143,9 @@ func (t *try) broken(what string, err error) error {
 
 // take passes on text of the attempt.
 func (t *try) take(ctx context.Context, p []byte, more bool) error {
+	if t.member != nil {
+		return t.member.take(ctx, p)
+	}
 	if t.text == nil {
 		return t.a.job.Print(t.lease.Attempt, p, more)
 	}

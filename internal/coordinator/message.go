@@ -97,7 +97,19 @@ type Result struct {
 	Part     *store.Pending     `json:"part,omitempty"`    // output, if it goes to a store and is not empty
 	Failed   *store.Pending     `json:"failed,omitempty"`  // list of failed objects, likewise
 	Names    []job.FailedObject `json:"names,omitempty"`   // the first MaxNames of them
+	Members  []Made             `json:"members,omitempty"` // in place of Part and Failed, what the members of groups have made
 }
+
+// A Made is what one member of a group has made.
+type Made struct {
+	Part    *store.Pending `json:"part,omitempty"` // output
+	Records int64          `json:"records,omitempty"`
+	Failed  *store.Pending `json:"failed,omitempty"` // list of failed objects
+	Listed  int64          `json:"listed,omitempty"` // in it
+}
+
+// MaxGang bounds the splits of which one task is made: a lease names them all.
+const MaxGang = 4096
 
 // MaxNames bounds the failed objects named in one Commit.
 const MaxNames = 100

@@ -30,7 +30,11 @@ func (m *Machine) Outcome() Outcome {
 
 // handles returns the pending output that r names.
 func (r *Result) handles() (hs []store.Handle) {
-	for _, p := range []*store.Pending{r.Part, r.Failed} {
+	pending := []*store.Pending{r.Part, r.Failed}
+	for _, p := range r.Members {
+		pending = append(pending, p.Part, p.Failed)
+	}
+	for _, p := range pending {
 		if p != nil {
 			hs = append(hs, p.Handle)
 		}

@@ -70,6 +70,7 @@ func (m *Machine) count(c *job.Counters, sign int64) {
 	for k, v := range c.User {
 		t.User[k] += sign * v
 	}
+	t.Channels = t.Channels.Plus(c.Channels, sign)
 }
 
 // Progress describes the job as it stands, without what only the outside knows (listing, publishing, time).

@@ -85,6 +85,8 @@ func add(sum, c *job.Counters) {
 			for k, n := range c.User {
 				sum.User[k] += n
 			}
+		case "Channels":
+			sum.Channels = sum.Channels.Plus(c.Channels, 1)
 		default:
 			f.SetInt(f.Int() + v.Field(i).Int())
 		}

@@ -59,6 +59,9 @@ func (t *task) blame(f *Failure) bool {
 		return t.refusals < maxRefusals
 	case f.Object >= 0 && f.Fault == FaultObject && t.skip[f.Object] == "":
 		t.fail(f.Object, f.Reason)
+		if len(t.split.Gang) > 0 {
+			break // it begins all over again for each such object
+		}
 		return true
 	case f.Object >= 0:
 		if t.deaths == nil {

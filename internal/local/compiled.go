@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/millrace/millrace/internal/agent"
 	"github.com/millrace/millrace/internal/codecache"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/sandbox"
@@ -25,7 +26,7 @@ func (r *running) machineCode(ctx context.Context, module *os.File) (*os.File, e
 	if r.spec.Program.Digest == "" { // nobody has read it yet
 		r.spec.Program.Digest = sum
 	}
-	compiled, err := r.compiled(ctx, module, sum)
+	compiled, err := r.compiled(ctx, r.pool, module, sum)
 	if err != nil {
 		return nil, &job.Error{Op: "program", Err: err}
 	}
@@ -37,7 +38,7 @@ func (r *running) machineCode(ctx context.Context, module *os.File) (*os.File, e
 }
 
 // compiled returns the machine code of the module with that digest, from the cache if it is there. A cache that does not work costs time only.
-func (r *running) compiled(ctx context.Context, module *os.File, digest string) (*os.File, error) {
+func (r *running) compiled(ctx context.Context, pool *agent.Pool, module *os.File, digest string) (*os.File, error) {
 	cache, name := r.opts.Cache, ""
 	if cache == nil {
 		if cache = openCache(); cache != nil {
@@ -53,12 +54,12 @@ func (r *running) compiled(ctx context.Context, module *os.File, digest string) 
 			return f, nil
 		}
 	}
-	compiled, err := r.pool.Compile(ctx, module)
+	compiled, err := pool.Compile(ctx, module)
 	if err != nil || cache == nil {
 		return compiled, err
 	}
 	_ = cache.Put(name, compiled)
-	r.pool.Fill(1) // the compiler took one
+	pool.Fill(1) // the compiler took one
 	return compiled, nil
 }
 

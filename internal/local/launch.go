@@ -1,6 +1,8 @@
 package local
 
 import (
+	"time"
+
 	"github.com/millrace/millrace/internal/agent"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/sandbox"
@@ -20,10 +22,14 @@ const shuffleMemory = 256 << 20
 
 // NewPool returns a pool of runners in jails such as the job of spec needs: those of a native program are others, and their size
 // depends on its limits. The caller closes it.
-func NewPool(spec *job.Spec) *agent.Pool {
+func NewPool(spec *job.Spec) *agent.Pool { return newPool(spec, nil) }
+
+// newPool is NewPool for native programs that have these files of channels.
+func newPool(spec *job.Spec, channels []string) *agent.Pool {
 	c := sandbox.Config{
-		Native: spec.Program.Engine == job.Native,
-		Memory: runnerMemory + or(spec.Limits.Memory, guestMemory) + 2*or(spec.Limits.Shuffle, shuffleMemory),
+		Channels: channels,
+		Native:   spec.Program.Engine == job.Native,
+		Memory:   runnerMemory + or(spec.Limits.Memory, guestMemory) + 2*or(spec.Limits.Shuffle, shuffleMemory),
 	}
 	if spec.Limits.Spill > 0 {
 		c.FileSize = max(spec.Limits.Spill, leastFile) // a runner keeps to the limit by itself; this holds one that does not
@@ -36,6 +42,10 @@ func NewPool(spec *job.Spec) *agent.Pool {
 
 // openPool gets a runner on its way: nothing else takes as long to be ready.
 func (r *running) openPool() {
+	if len(r.spec.Groups) > 0 {
+		r.openGroups()
+		return
+	}
 	r.pool = r.opts.Pool
 	if r.pool != nil {
 		return
@@ -49,7 +59,7 @@ func (r *running) openPool() {
 	r.pool.Fill(1)
 }
 
-func or(n, standard int64) int64 {
+func or[T int64 | time.Duration](n, standard T) T {
 	if n == 0 {
 		return standard
 	}

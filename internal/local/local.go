@@ -109,6 +109,7 @@ type running struct {
 	cluster *cluster.Cluster
 	printer *printer
 	pool    *agent.Pool
+	graph   *agent.Graph // of a job of groups; nil: it is none
 	agent   *agent.Agent
 	module  *os.File // of a program that is to be interpreted as well; nil: none is
 	closers []func() error
@@ -237,7 +238,7 @@ func (r *running) plan(ctx context.Context, c *coordinator.Coordinator, reducers
 	s, err := plan.Build(ctx, r.places.inputs, r.area, r.planOptions(reducers), func(s job.Split) error {
 		r.listed.Add(int64(s.Objects))
 		r.bytes.Add(s.Bytes)
-		if requests += int64(s.Objects); byRange || r.opts.MaxRequests > 0 && requests > r.opts.MaxRequests {
+		if requests += int64(s.Objects); byRange || r.graph != nil || r.opts.MaxRequests > 0 && requests > r.opts.MaxRequests {
 			held = append(held, s)
 			return nil
 		}
@@ -265,6 +266,13 @@ func (r *running) plan(ctx context.Context, c *coordinator.Coordinator, reducers
 		if err != nil {
 			return nil, err
 		}
+	}
+	if r.graph != nil {
+		whole, err := gang(held)
+		if err != nil {
+			return nil, err
+		}
+		held = []job.Split{whole}
 	}
 	for _, split := range held {
 		if err := c.Tell(ctx, coordinator.Planned{Split: split}); err != nil {
@@ -306,7 +314,7 @@ func (r *running) committed(c *coordinator.Committed) {
 func (r *running) finish(ctx context.Context, o *coordinator.Outcome, s *plan.Summary, reducers int) (*job.Result, error) {
 	m := job.Manifest{
 		Version: 1, Job: r.id, Created: r.began.UTC().Truncate(time.Second),
-		Program: r.program(), Inputs: r.spec.Inputs, Params: r.spec.Params, Reducers: reducers, Format: r.spec.Format, Compress: r.spec.Compress,
+		Program: r.program(), Groups: r.groups(), Inputs: r.spec.Inputs, Params: r.spec.Params, Reducers: reducers, Format: r.spec.Format, Compress: r.spec.Compress,
 		Took: time.Since(r.began), Counters: o.Counters,
 	}
 	m.Counters.Archived, m.Counters.Markers = s.Archived, s.Markers
@@ -339,6 +347,14 @@ func (r *running) finish(ctx context.Context, o *coordinator.Outcome, s *plan.Su
 		}
 		if p.Failed != nil {
 			d.Failed = append(d.Failed, commit.Part{Pending: *p.Failed, Records: p.Counters.Failed})
+		}
+		for _, made := range p.Members {
+			if made.Part != nil {
+				d.Parts = append(d.Parts, commit.Part{Pending: *made.Part, Records: made.Records})
+			}
+			if made.Failed != nil {
+				d.Failed = append(d.Failed, commit.Part{Pending: *made.Failed, Records: made.Listed})
+			}
 		}
 	}
 	if r.spec.Single != "" {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -23,7 +24,10 @@ import (
 
 func TestMain(m *testing.M) {
 	runner.Child()
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(builtDir)
+		os.Exit(code)
+	}))
 }
 
 func words(obj *mapper.Object, emit func(string, int64)) error {

@@ -122,6 +122,13 @@ func (r *running) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	slots := r.slots()
+	if r.graph != nil {
+		slots = 1
+		if err := r.loadGroups(ctx); err != nil {
+			return err
+		}
+	}
 	if r.area, err = r.workArea(ctx); err != nil {
 		return err
 	}
@@ -139,7 +146,7 @@ func (r *running) open(ctx context.Context) error {
 	j := agent.Job{
 		Sender: coordinator.Sender{Job: r.id, Epoch: epoch, Node: nodeName(), Incarnation: 1},
 		Hello:  r.hello(), Code: code, Inputs: r.places.inputs, Plan: plan.Open(r.area), Output: r.places.output,
-		SpillDir: dir, Pool: r.pool, Slots: r.slots(), Check: r.spec.Deterministic == job.Check, Module: r.module,
+		SpillDir: dir, Pool: r.pool, Graph: r.graph, Slots: slots, Check: r.spec.Deterministic == job.Check, Module: r.module,
 	}
 	if r.printer != nil {
 		j.Printer = r.printer
@@ -197,7 +204,7 @@ func (r *running) take(ctx context.Context) error {
 
 // code opens the program's file, if it has one. What it returns of a module is its machine code.
 func (r *running) code(ctx context.Context) (*os.File, error) {
-	if r.opts.InProcess != nil || r.spec.Program.Engine == job.Builtin {
+	if r.graph != nil || r.opts.InProcess != nil || r.spec.Program.Engine == job.Builtin {
 		return nil, nil
 	}
 	f, err := os.Open(r.spec.Program.Path)
@@ -311,7 +318,7 @@ func (r *running) slots() int {
 // program is what people are told about the code.
 func (r *running) program() job.Program {
 	p := r.spec.Program
-	if p.Name == "" {
+	if p.Name == "" && r.graph == nil {
 		p.Name = filepath.Base(p.Path)
 	}
 	p.Path = ""

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/mapper"
-	"github.com/millrace/millrace/sandbox"
 )
 
 // A commandProgram is a program in any language: the object on stdin, "key TAB value" lines on stdout, parameters as arguments,
@@ -41,14 +40,13 @@ func (p *commandProgram) mapObject(ctx context.Context, obj *mapper.Object, out 
 		"MILLRACE_ETAG=" + obj.ETag,
 		"MILLRACE_MODIFIED=" + obj.Modified.Format(time.RFC3339Nano),
 	}
+	if p.ends != nil {
+		env = append(env, p.ends.member.env()...)
+	}
 	w := &lines{native: p.native, out: out}
 	report, err := p.run(ctx, mapping(obj.Key), p.args, env, obj.Body, w)
-	var e *sandbox.ExitError
-	switch {
-	case errors.As(err, &e) && exits(p.ok, e.Code), err == nil && exits(p.ok, 0):
+	if err = p.verdict(err); err == nil {
 		err = w.end()
-	case err == nil:
-		err = errors.New("guest exited 0, which is not among the exit codes that mean success")
 	}
 	return usageOf(&report), withLog(err, &report)
 }

@@ -24,6 +24,7 @@ type guestProgram struct {
 	guest  sandbox.Guest
 	limits job.Limits
 	seed   uint64
+	ends   *ends // of a member; nil: it has no channels
 }
 
 func (g *guestProgram) close() error { return g.guest.Close() }
@@ -39,8 +40,13 @@ func (g *guestProgram) run(ctx context.Context, purpose string, args, env []stri
 // newRun returns a run without streams.
 func (g *guestProgram) newRun(purpose string, args, env []string) *sandbox.Run {
 	l := &g.limits
+	var channels []sandbox.Channel
+	if g.ends != nil {
+		channels = g.ends.channels()
+	}
 	return &sandbox.Run{
-		Args: args, Env: env, Seed: xxh3.HashStringSeed(purpose, g.seed),
+		Channels: channels,
+		Args:     args, Env: env, Seed: xxh3.HashStringSeed(purpose, g.seed),
 		Limits: sandbox.Limits{
 			Memory: l.Memory, Wall: l.Wall, CPU: l.CPU, Output: l.Output,
 			Reads: l.Reads, ReadBytes: l.ReadBytes, Writes: l.Writes, Log: l.Log, LogLines: l.LogLines,
@@ -55,7 +61,7 @@ func usageOf(r *sandbox.Report) usage {
 	return usage{
 		user: r.User, system: r.System, wall: r.Wall, peak: r.PeakMemory, exit: r.Exit,
 		reads: r.Reads, readBytes: r.ReadBytes, writes: r.Writes, writeBytes: r.WriteBytes,
-		logLines: r.LogLines, logDropped: r.LogDropped, restored: r.Restored,
+		logLines: r.LogLines, logDropped: r.LogDropped, restored: r.Restored, channels: r.Channels,
 	}
 }
 

@@ -26,6 +26,11 @@ func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) err
 	if (m.Partitions > 0 && !m.Check && m.Sample == 0) != (run != nil) {
 		return fmt.Errorf("%w: %d partitions with run file: %t", ErrProtocol, m.Partitions, run != nil)
 	}
+	if s.ends != nil {
+		if err := s.ends.open(ctx); err != nil {
+			return &attemptError{err}
+		}
+	}
 	s.stage.textual, s.stage.partitions = m.Partitions == 0, m.Partitions
 	own := s.program.describe().Partitions
 	var failed error // of the attempt
@@ -105,6 +110,9 @@ func (s *server) mapObject(ctx context.Context, p *Piece, data []byte, body *pie
 	}
 	st := s.mem.Status()
 	s.stage.reset()
+	if s.ends != nil {
+		s.ends.begin()
+	}
 	s.stage.input = int(p.Input)
 	st.Current.Store(uint64(p.Index) + 1)
 	st.Started.Add(1)
@@ -165,6 +173,11 @@ func (s *server) letGo() error {
 	for k, n := range s.stage.counts {
 		if _, ok := s.done.User[k]; ok || len(s.done.User) < maxCounters {
 			s.done.User[k] += n
+		}
+	}
+	if s.ends != nil {
+		if err := s.ends.letGo(); err != nil {
+			return s.ends.explain(err)
 		}
 	}
 	if len(s.stage.text) > 0 {

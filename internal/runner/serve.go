@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/shuffle"
 )
 
@@ -29,6 +30,7 @@ type server struct {
 	intake     *intake         // of the last reduce; nil: the last attempt was none
 	sample     *sample         // takes what the attempt under way emits; nil: it is no sampling
 	done       Done            // of the attempt under way
+	ends       *ends           // of a member; nil: it is none
 }
 
 // Serve answers the agent at the other end of conn until it hangs up. A program in process takes the place of what Hello names
@@ -87,10 +89,16 @@ func (s *server) greet(ctx context.Context, inProcess *job.Job) error {
 	s.hello.Limits = withDefaults(s.hello.Limits)
 	s.out.compress = s.hello.Compress
 	s.program, err = load(ctx, &s.hello, code, inProcess)
+	if err == nil {
+		err = s.enlist()
+	}
 	if err != nil {
 		return s.refuse(err)
 	}
 	s.stage = stage{limits: s.hello.Limits, types: s.program.describe(), format: s.hello.Format, counts: make(map[string]int64)}
+	if m := s.hello.Member; m != nil && !m.Writes {
+		s.stage.silent = m.silent()
+	}
 	if err := s.conn.SendJSON(KindReady, Ready{s.program.describe()}); err != nil {
 		return err
 	}
@@ -109,6 +117,12 @@ func (s *server) serve(ctx context.Context) error {
 		k, payload, file, err := s.conn.Recv()
 		if err != nil {
 			return err
+		}
+		if k == KindLink {
+			if err := s.link(payload, file); err != nil {
+				return err
+			}
+			continue
 		}
 		s.done, s.intake = Done{User: make(map[string]int64)}, nil
 		s.out.reset()
@@ -129,6 +143,10 @@ func (s *server) serve(ctx context.Context) error {
 			if file != nil {
 				err = errors.Join(err, file.Close())
 			}
+		case KindRun:
+			err = s.runMember(ctx)
+		case KindLast:
+			err = s.endMember(ctx)
 		default:
 			err = fmt.Errorf("%w: frame %c between attempts", ErrProtocol, k)
 		}
@@ -137,7 +155,11 @@ func (s *server) serve(ctx context.Context) error {
 		case errors.As(err, &failed):
 			err = s.lost(failed)
 			if err == nil {
-				err = s.conn.Send(KindAbort, []byte(clip(failed.Error())))
+				k := KindAbort
+				if _, other := errors.AsType[*otherError](failed); other {
+					k = KindOther
+				}
+				err = s.conn.Send(k, []byte(clip(failed.Error())))
 			}
 			if err == nil && s.intake != nil {
 				err = s.intake.drain()
@@ -220,6 +242,9 @@ func (s *server) account(r *usage) {
 	if r.restored {
 		d.Restored++
 	}
+	if s.ends != nil {
+		s.ends.account(r.channels)
+	}
 }
 
 // A usage is what one run of a guest used.
@@ -230,4 +255,5 @@ type usage struct {
 	reads, readBytes, writes, writeBytes int64
 	logLines, logDropped                 int64
 	restored                             bool
+	channels                             []sandbox.ChannelUse
 }

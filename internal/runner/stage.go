@@ -16,9 +16,10 @@ type stage struct {
 	limits     job.Limits
 	types      guest.Description
 	format     job.Format
-	textual    bool // records are output, not shuffled
-	partitions int  // of records that are shuffled
-	input      int  // which of the job's inputs the object is of
+	textual    bool  // records are output, not shuffled
+	partitions int   // of records that are shuffled
+	silent     error // of text, if that is not output
+	input      int   // which of the job's inputs the object is of
 
 	chunks  [][]byte // records: key length u32, value length u32, key, value
 	chunk   int      // the one that is being filled
@@ -83,6 +84,9 @@ func (s *stage) Partitions() int { return s.partitions }
 
 // Text emits bytes of output as they are.
 func (s *stage) Text(p []byte) error {
+	if s.silent != nil && len(p) > 0 {
+		return s.silent
+	}
 	s.text = append(s.text, p...)
 	s.lines += int64(bytes.Count(p, []byte{'\n'}))
 	return s.check()

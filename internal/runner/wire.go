@@ -19,14 +19,22 @@
 //	E  no more objects                      D  Done (JSON): the attempt succeeded
 //	U  Reduce (JSON) + spill file           L  name: that run cannot be read as it was written
 //	V  Runs (JSON) + their file             X  reason: the attempt failed
-//	N  runs u32: so many come in all
+//	N  runs u32: so many come in all        x  the same, because another member's did
 //	G  the attempt is not wanted any more
+//	I  Link (JSON) + socket
+//	P  run the program once
+//	Z  no more splits
 //
 // C is for a runner that does nothing else, and that need not be trusted by those that serve other jobs: it answers K, with a sealed memfd, or X, and ends. It
 // runs the program once, to be told what it is.
 // After H the runner answers R or X. After M come B frames and E, and the runner answers D or X; after U come V frames, as
 // mappers end, and one N, until as many runs came as that says, or G; the runner answers likewise, with T frames before; L comes before X. To an X that comes
-// before its last run the agent answers with G. One attempt is under way at a time. The version of all this is [Version], in Hello.
+// before its last run the agent answers with G. One attempt is under way at a time.
+//
+// A runner whose Hello names a Member gets all its links, I, before anything else. Then one that maps gets M for one split after another, and
+// Z after the last; another gets P. Such a runner serves no further attempt.
+//
+// The version of all this is [Version], in Hello.
 //
 // # The memory
 //
@@ -87,6 +95,10 @@ const (
 	KindKeys     Kind = 'Y'
 	KindDone     Kind = 'D'
 	KindAbort    Kind = 'X'
+	KindOther    Kind = 'x'
+	KindLink     Kind = 'I'
+	KindRun      Kind = 'P'
+	KindLast     Kind = 'Z'
 )
 
 // ErrProtocol says that the other end of the channel broke its rules.
@@ -111,6 +123,7 @@ type Hello struct {
 	Seed      uint64            `json:"seed"` // of what is random in guests: the same for the same program, arguments and parameters
 	Interpret bool              `json:"interpret,omitempty"`
 	Insecure  []string          `json:"insecure,omitempty"`
+	Member    *Member           `json:"member,omitempty"` // of a job of several groups
 }
 
 // An Input says how the objects of one input URI are named.
@@ -181,6 +194,8 @@ type Done struct {
 
 	IndexOffset int64 `json:"index_offset,omitempty"` // of the sections' table in the run file
 	IndexLength int64 `json:"index_length,omitempty"`
+
+	Channels job.Traffic `json:"channels,omitempty"` // of a member, when its channels have ended
 }
 
 const objectHeader = 40

@@ -95,6 +95,11 @@ func TestFieldsAreComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	graph, err := Parse("job.yaml", []byte(groups))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Groups, spec.Channels = graph.Groups, graph.Channels // what stands beside them is of other jobs
 	var walk func(v reflect.Value, path string)
 	walk = func(v reflect.Value, path string) {
 		for i := range v.NumField() {
@@ -108,6 +113,11 @@ func TestFieldsAreComplete(t *testing.T) {
 		}
 	}
 	walk(reflect.ValueOf(*spec), "")
+	g := graph.Groups["count"]
+	g.Program.Digest, g.Limits.Shuffle, g.Limits.Spill = sha, 1, 1 // no group has the last two
+	g.Limits.Records = graph.Groups["look"].Limits.Records
+	walk(reflect.ValueOf(g), "Groups.")
+	walk(reflect.ValueOf(graph.Channels["word"]), "Channels.")
 }
 
 func TestParseErrors(t *testing.T) {

@@ -40,7 +40,7 @@ func Validate(s *job.Spec) error {
 	if len(s.Inputs) == 0 {
 		return wrong("inputs", "none given")
 	}
-	if s.Program.Path == "" && s.Program.Name == "" {
+	if s.Program.Path == "" && s.Program.Name == "" && len(s.Groups) == 0 {
 		return wrong("program", "none given")
 	}
 	if prints(s) && s.Format.IsTable() {
@@ -62,6 +62,7 @@ func check(s *job.Spec) error {
 		func() error { return checkWords(s) },
 		func() error { return checkProgram(s) },
 		func() error { return checkReducer(s) },
+		func() error { return checkGroups(s) },
 		func() error { return checkStore(&s.Store) },
 		func() error { return checkGlobs("include", s.Include) },
 		func() error { return checkGlobs("exclude", s.Exclude) },
@@ -87,16 +88,6 @@ func checkCounts(s *job.Spec) error {
 		{"split", int64(s.Split), maxSplit},
 		{"slots", int64(s.Slots), maxSlots},
 		{"limit", s.Limit, 1 << 62},
-		{"limits.memory", s.Limits.Memory, 1 << 40},
-		{"limits.output", s.Limits.Output, 1 << 50},
-		{"limits.records", s.Limits.Records, 1 << 50},
-		{"limits.reads", s.Limits.Reads, 1 << 50},
-		{"limits.read_bytes", s.Limits.ReadBytes, 1 << 50},
-		{"limits.writes", s.Limits.Writes, 1 << 50},
-		{"limits.log", s.Limits.Log, 16 << 20},
-		{"limits.log_lines", s.Limits.LogLines, 1 << 20},
-		{"limits.shuffle", s.Limits.Shuffle, 1 << 40},
-		{"limits.spill", s.Limits.Spill, 1 << 60},
 		{"number of inputs", int64(len(s.Inputs)), maxList},
 		{"number of params", int64(len(s.Params)), maxList},
 	} {
@@ -104,15 +95,46 @@ func checkCounts(s *job.Spec) error {
 			return wrong(c.field, "%d is not between 0 and %d", c.got, c.most)
 		}
 	}
-	if s.Limits.Wall < 0 {
-		return wrong("limits.wall", "%v is negative", s.Limits.Wall)
+	return first(
+		func() error { return checkLimits("limits", &s.Limits) },
+		func() error { return checkExits("ok_exit", s.OKExit) },
+	)
+}
+
+// checkLimits checks the limits that are the field of that name.
+func checkLimits(field string, l *job.Limits) error {
+	for _, c := range []struct {
+		name      string
+		got, most int64
+	}{
+		{".memory", l.Memory, 1 << 40},
+		{".output", l.Output, 1 << 50},
+		{".records", l.Records, 1 << 50},
+		{".reads", l.Reads, 1 << 50},
+		{".read_bytes", l.ReadBytes, 1 << 50},
+		{".writes", l.Writes, 1 << 50},
+		{".log", l.Log, 16 << 20},
+		{".log_lines", l.LogLines, 1 << 20},
+		{".shuffle", l.Shuffle, 1 << 40},
+		{".spill", l.Spill, 1 << 60},
+	} {
+		if c.got < 0 || c.got > c.most {
+			return wrong(field+c.name, "%d is not between 0 and %d", c.got, c.most)
+		}
 	}
-	if s.Limits.CPU < 0 {
-		return wrong("limits.cpu", "%v is negative", s.Limits.CPU)
+	if l.Wall < 0 {
+		return wrong(field+".wall", "%v is negative", l.Wall)
 	}
-	for i, code := range s.OKExit {
+	if l.CPU < 0 {
+		return wrong(field+".cpu", "%v is negative", l.CPU)
+	}
+	return nil
+}
+
+func checkExits(field string, codes []int) error {
+	for i, code := range codes {
 		if code < 0 || code > 255 {
-			return wrong(fmt.Sprintf("ok_exit[%d]", i), "%d is not between 0 and 255", code)
+			return wrong(fmt.Sprintf("%s[%d]", field, i), "%d is not between 0 and 255", code)
 		}
 	}
 	return nil
@@ -150,9 +172,13 @@ func checkWords(s *job.Spec) error {
 	if _, err := ParseTolerance(s.Tolerate); err != nil {
 		return &FieldError{"tolerate", err}
 	}
-	for name := range s.Params {
+	return checkParams("params", s.Params)
+}
+
+func checkParams(field string, params map[string]string) error {
+	for name := range params {
 		if name == "" || len(name) > 200 || strings.ContainsAny(name, "=\x00\n") {
-			return wrong("params", "%.200q is not a name of a parameter", name)
+			return wrong(field, "%.200q is not a name of a parameter", name)
 		}
 	}
 	return nil

@@ -109,19 +109,25 @@ func Open(t testing.TB, e Engine, code []byte, cfg *sandbox.Config) (*Jail, erro
 
 // Run implements sandbox.Guest. Its context counts only before the run.
 func (j *Jail) Run(ctx context.Context, r *sandbox.Run) (sandbox.Report, error) {
+	report, _, err := j.RunStreams(ctx, r, nil)
+	return report, err
+}
+
+// RunStreams is Run with channels, and says what came of each.
+func (j *Jail) RunStreams(ctx context.Context, r *sandbox.Run, streams []Stream) (sandbox.Report, []heard, error) {
 	if err := ctx.Err(); err != nil {
-		return sandbox.Report{}, err
+		return sandbox.Report{}, nil, err
 	}
-	q := &request{Args: r.Args, Env: r.Env, Seed: r.Seed, Limits: r.Limits}
+	q := &request{Args: r.Args, Env: r.Env, Seed: r.Seed, Limits: r.Limits, Streams: streams}
 	if err := q.take(r.Stdin); err != nil {
-		return sandbox.Report{}, err
+		return sandbox.Report{}, nil, err
 	}
 	limit := r.Wall
 	if limit <= 0 {
 		limit = 60 * time.Second
 	}
 	if err := j.channel.SetReadDeadline(time.Now().Add(limit + j.Grace)); err != nil {
-		return sandbox.Report{}, err
+		return sandbox.Report{}, nil, err
 	}
 	a, err := j.call(q)
 	if clearErr := j.channel.SetReadDeadline(time.Time{}); err == nil {
@@ -131,14 +137,14 @@ func (j *Jail) Run(ctx context.Context, r *sandbox.Run) (sandbox.Report, error) 
 		err = &remoteError{text: fmt.Sprintf("guest wall clock limit: %v: killed", limit), kinds: []error{sandbox.ErrLimit}}
 	}
 	if err != nil {
-		return a.Report, err
+		return a.Report, a.Heard, err
 	}
 	if r.Stdout != nil {
 		if _, err := r.Stdout.Write(a.Output); err != nil {
-			return a.Report, err
+			return a.Report, a.Heard, err
 		}
 	}
-	return a.Report, nil
+	return a.Report, a.Heard, nil
 }
 
 // Close ends the jail.

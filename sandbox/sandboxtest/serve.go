@@ -26,12 +26,15 @@ type request struct {
 	Stdin   []byte
 	Endless bool // stdin is zeros without end
 	Broken  bool // stdin is an error
+
+	Streams []Stream
 }
 
 // An answer is the outcome of a request.
 type answer struct {
 	Report sandbox.Report
 	Output []byte
+	Heard  []heard
 	Error  string // empty: none
 	Kinds  []int  // indices into kinds
 	Exit   *sandbox.ExitError
@@ -147,12 +150,22 @@ func serve(channel *os.File) error {
 			a = newAnswer(err)
 		default:
 			var output bytes.Buffer
-			report, err := guest.Run(context.Background(), &sandbox.Run{
+			run := &sandbox.Run{
 				Args: q.Args, Env: q.Env, Seed: q.Seed, Limits: q.Limits,
 				Streams: sandbox.Streams{Stdin: q.reader(), Stdout: &output},
-			})
+			}
+			var streams []*stream
+			for _, s := range q.Streams {
+				st := &stream{Stream: s, stop: make(chan struct{})}
+				streams = append(streams, st)
+				run.Channels = append(run.Channels, st.channel())
+			}
+			report, err := guest.Run(context.Background(), run)
 			a = newAnswer(err)
 			a.Report, a.Output = report, output.Bytes()
+			for _, s := range streams {
+				a.Heard = append(a.Heard, s.heard())
+			}
 		}
 		if err := out.Encode(a); err != nil {
 			return fmt.Errorf("channel: %w", err)
