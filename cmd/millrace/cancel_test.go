@@ -43,7 +43,7 @@ func sleeping(t *testing.T) (cmd *exec.Cmd, out string, runners []int) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !asleep(cmd.Process.Pid) {
 		if time.Now().After(deadline) {
 			t.Fatal("no mapper sleeps")

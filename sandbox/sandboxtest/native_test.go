@@ -234,7 +234,7 @@ func TestNativeScript(t *testing.T) {
 }
 
 func BenchmarkNative(b *testing.B) { benchmark(b, Native) }
-func BenchmarkWasm(b *testing.B)   { benchmark(b, Compiled) }
+func BenchmarkWasm(b *testing.B)   { benchmark(b, Wasm) }
 
 func benchmark(b *testing.B, e Engine) {
 	j := open(b, e, nil)

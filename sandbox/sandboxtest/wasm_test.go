@@ -140,7 +140,7 @@ var guestAttacks = []string{"recurse", "memory 2000", "loop", "out 1000000", "pa
 
 func TestWasmGuestAttacks(t *testing.T) {
 	o := NewOutside(t)
-	healthy := open(t, Compiled, nil)
+	healthy := open(t, Wasm, nil)
 	for _, args := range guestAttacks {
 		t.Run(args, func(t *testing.T) {
 			o.Begin()
@@ -159,7 +159,7 @@ func TestWasmGuestAttacks(t *testing.T) {
 
 // TestWasmClock checks that time and chance are those of the run, not those of the machine.
 func TestWasmClock(t *testing.T) {
-	j := open(t, Compiled, nil)
+	j := open(t, Wasm, nil)
 	get := func(verb string, seed uint64) string {
 		t.Helper()
 		var out bytes.Buffer
