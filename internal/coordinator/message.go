@@ -71,7 +71,7 @@ func Merged(vectors map[job.TaskID]uint64) (sum uint64) {
 func merged(t job.TaskID, vector uint64) uint64 { return xxh3.HashStringSeed(string(t), vector) }
 
 // maxRuns bounds the runs of one answer, which has to fit into a message. Whoever asks is told the others next.
-const maxRuns = 4096
+const maxRuns = 2048
 
 // A Run names the sealed runs of one committed map attempt.
 type Run struct {
