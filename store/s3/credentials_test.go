@@ -27,10 +27,10 @@ func TestCredentialsExpire(t *testing.T) {
 		}
 		n.Add(1)
 		w.Header().Set("ETag", `"v1"`)
-		switch {
-		case r.Method == http.MethodPost:
+		switch r.Method {
+		case http.MethodPost:
 			_, _ = io.WriteString(w, "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")
-		case r.Method == http.MethodGet:
+		case http.MethodGet:
 			from := 0
 			if rng := r.Header.Get("Range"); rng != "" {
 				_, _ = fmt.Sscanf(rng, "bytes=%d-", &from)
