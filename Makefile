@@ -42,7 +42,7 @@ bench-main: deps ## Measure what bench/RESULTS.md reports: 200,000 mails, 500 MB
 bench-shuffle: deps ## Measure netpipes, sorting, grouping and counting beside what people do by hand; SIZE=mid or full is more than a quick look.
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Netpipe -benchtime 2s -count 3 ./shuffle ./shuffle/flight
 	$(GO) test -run '^$$' -bench '^Benchmark(Sorter|Merge|Section)$$' -benchtime 300ms ./shuffle
-	$(GO) test -run '^$$' -bench '^Benchmark(Sort|GroupBy|Overlap|WordCount)$$' -benchtime 1x -timeout 8h ./bench
+	$(GO) test -run '^$$' -bench '^Benchmark(Sort|GroupBy|Overlap|WordCount|Skew)$$' -benchtime 1x -timeout 8h ./bench
 
 .PHONY: bench-sandbox
 bench-sandbox: export LATENCY = $(CURDIR)/bin/latency

@@ -7,30 +7,33 @@ import (
 	"testing"
 )
 
-// BenchmarkWordCount counts words with the builtin program and with the same in Go, native and as WebAssembly, beside a plain Go loop.
+// BenchmarkWordCount counts words with the builtin program and with the same in Go, native and as WebAssembly, beside a plain Go loop; native also with
+// keys that are the scanner's bytes.
 // Compilation is not measured. All must find the same counts.
 func BenchmarkWordCount(b *testing.B) {
 	p := built(b)
 	dir, size := mailboxes(b)
 	bin := b.TempDir()
-	native, wasm := filepath.Join(bin, "words"), filepath.Join(bin, "words.wasm")
-	compile(b, native, "CGO_ENABLED=0")
-	compile(b, wasm, "GOOS=wasip1", "GOARCH=wasm")
+	native, bytes, wasm := filepath.Join(bin, "words"), filepath.Join(bin, "bytewords"), filepath.Join(bin, "words.wasm")
+	compile(b, native, "../examples/wordcount", "CGO_ENABLED=0")
+	compile(b, bytes, "./bytewords", "CGO_ENABLED=0")
+	compile(b, wasm, "../examples/wordcount", "GOOS=wasip1", "GOARCH=wasm")
 	count := func(program string) func() *exec.Cmd {
 		return command(dir, nil, p.millrace, "run", "--progress", "none", program, "-i", ".")
 	}
 	contest(b, size, true,
 		contender{"builtin", count("builtin:words")},
 		contender{"native", count(native)},
+		contender{"native-bytes", count(bytes)},
 		contender{"plain-go", command(dir, nil, p.plainwords, ".")},
 		contender{"wasm", count(wasm)},
 	)
 }
 
-// compile builds the word count example.
-func compile(tb testing.TB, out string, env ...string) {
+// compile builds a program.
+func compile(tb testing.TB, out, dir string, env ...string) {
 	tb.Helper()
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s", "-o", out, "../examples/wordcount")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s", "-o", out, dir)
 	cmd.Env = append(os.Environ(), env...)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		tb.Fatalf("%v: %v\n%s", cmd.Args, err, text)

@@ -22,9 +22,10 @@ type Job struct {
 	reduce func(in *records, emit func(key, result []byte) error) error
 }
 
-// A Key is what records may be grouped by. Keys are ordered as <, strings bytewise. A NaN is refused.
+// A Key is what records may be grouped by. Keys are ordered as <, strings and bytes bytewise. A NaN is refused. A []byte that is emitted is
+// copied, so that it may be a part of what the mapper has read, which saves making a string of it.
 type Key interface {
-	~string | ~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr | ~float32 | ~float64
+	[]byte | ~string | ~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr | ~float32 | ~float64
 }
 
 // An Output takes what the mapping of one object emits. Slices passed to it are copied before it returns. An error stops

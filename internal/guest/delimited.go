@@ -2,7 +2,7 @@ package guest
 
 import "bytes"
 
-// A delimited key is followed by something else, and both together are ordered as the key is, then as what follows. A number is as it is. A string has
+// A delimited key is followed by something else, and both together are ordered as the key is, then as what follows. A number is as it is. A string, or bytes, has
 // its zero bytes followed by 0xff, and ends in a zero byte and a 1.
 
 const (
@@ -12,7 +12,7 @@ const (
 
 // AppendDelimited appends enc, the encoding of a key of type t, delimited.
 func AppendDelimited(dst []byte, t Type, enc []byte) []byte {
-	if t != String {
+	if t != String && t != Bytes {
 		return append(dst, enc...)
 	}
 	for {
@@ -27,7 +27,7 @@ func AppendDelimited(dst []byte, t Type, enc []byte) []byte {
 
 // CutDelimited returns the encoding of the delimited key of type t that p begins with, perhaps in p, and what follows it.
 func CutDelimited(t Type, p []byte) (enc, rest []byte, err error) {
-	if t != String {
+	if t != String && t != Bytes {
 		if len(p) < 8 {
 			return nil, nil, protocolError("malformed number")
 		}

@@ -80,3 +80,40 @@ func TestPartitionByTooMany(t *testing.T) {
 		}
 	}
 }
+
+// Keys may be bytes, of which emit has taken a copy when it returns.
+func TestByteKeys(t *testing.T) {
+	bytewords := func(obj *mapper.Object, emit func([]byte, int64)) error {
+		var word []byte
+		return words(obj, func(w string, n int64) {
+			word = append(word[:0], w...)
+			emit(word, n)
+		})
+	}
+	own := reducer.Reducer[int64, int64, int64]{
+		Lift: func(v int64) int64 { return v }, Merge: func(a, b int64) int64 { return a + b }, Result: func(a int64) (int64, error) { return a, nil },
+	}
+	longest := func(key []byte, all iter.Seq2[[]byte, int64], emit func([]byte, string)) error {
+		text := ""
+		for order, v := range all {
+			text += fmt.Sprintf("%s%d ", order, v)
+		}
+		emit(key, text)
+		return nil
+	}
+	objects := map[string]string{"1": "to be or not", "2": "to be"}
+	for name, tt := range map[string]struct {
+		job  *job.Job
+		want string
+	}{
+		"stock": {job.MapReduce(bytewords, reducer.Sum[int64]()), "[be\t2 not\t1 or\t1 to\t2]"},
+		"own":   {job.MapReduce(bytewords, own), "[be\t2 not\t1 or\t1 to\t2]"},
+		"sorted": {job.MapSorted(func(obj *mapper.Object, emit func([]byte, []byte, int64)) error {
+			return words(obj, func(w string, n int64) { emit([]byte(w[:1]), []byte(w), n) })
+		}, longest), "[b\tbe1 be1  n\tnot1  o\tor1  t\tto1 to1 ]"},
+	} {
+		if got := fmt.Sprint(jobtest.Run(t, tt.job, objects, nil).Lines()); got != tt.want {
+			t.Errorf("%s: got %q, want %q", name, got, tt.want)
+		}
+	}
+}
