@@ -27,7 +27,7 @@ import (
 var serve string
 
 // startWait is how long the servers may take to answer: a second on an idle machine.
-const startWait = 2 * time.Minute
+const startWait = 5 * time.Minute
 
 // A Cluster is a running Swift of one proxy and one or more storage nodes. Its fields do not change.
 type Cluster struct {

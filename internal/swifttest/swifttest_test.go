@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// A Swift of three nodes answers to its user alone, and leaves no process behind.
+// A Swift of two nodes answers to its user alone, and leaves no process behind.
 func TestRun(t *testing.T) {
-	c := Run(t, &Options{Nodes: 3})
+	c := Run(t, &Options{Nodes: 2})
 	if err := c.MakeContainer(t.Context(), "c", ""); err != nil {
 		t.Error(err)
 	}
