@@ -58,7 +58,7 @@ func parseTenure(b []byte) (t tenure, err error) {
 	return t, nil
 }
 
-// A Leadership is the time in which one coordinator leads its cluster.
+// A Leadership is the time in which one coordinator leads its cluster. Whoever has one ends it with Resign, whatever has become of it.
 type Leadership struct {
 	Epoch uint64 // higher than all before it
 
@@ -220,7 +220,7 @@ func (e *elector) renew(ctx context.Context, over bool) (at time.Time, won bool,
 	}
 	// It may have landed all the same; and a comparison that failed may have had no reason to.
 	if rerr := e.look(ctx); rerr != nil {
-		return at, false, errors.Join(err, rerr)
+		return at, false, also(err, rerr)
 	}
 	if e.seen.id == e.mine.id && e.seen.number == e.mine.number {
 		return at, true, nil
@@ -259,7 +259,7 @@ func (e *elector) hold(l *Leadership, at time.Time) error {
 	for {
 		select {
 		case <-l.ctx.Done():
-			return errors.Join(silent, last)
+			return also(silent, last)
 		case <-l.resign:
 			return errResigned
 		case <-wait.C:
@@ -274,7 +274,7 @@ func (e *elector) hold(l *Leadership, at time.Time) error {
 		case e.seen.id != e.mine.id || e.seen.epoch != e.mine.epoch:
 			return fmt.Errorf("%w: %s leads in epoch %d", ErrDeposed, e.seen.holder, e.seen.epoch)
 		case errors.Is(err, ErrLost), errors.Is(err, ErrCorrupt), errors.Is(err, ErrClosed):
-			return errors.Join(ErrDeposed, err)
+			return also(ErrDeposed, err)
 		default:
 			last = err
 			e.store.elsewhere()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -198,6 +199,8 @@ func TestRoles(t *testing.T) {
 		{"agent to a job", agent, "job-1.want", true},
 		{"coordinator to an agent", coordinator, "node.node-1.stop", true},
 		{"client to the API", client, "api.submit", true},
+		{"agent to the API", agent, "api.submit", false},
+		{"agent to another agent", other, "node.node-1.stop", false},
 		{"client to a job", client, "job-1.want", false},
 		{"client to an agent", client, "node.node-1.stop", false},
 	} {
@@ -287,6 +290,12 @@ func TestStrangersStayOut(t *testing.T) {
 
 func TestListeningIsChecked(t *testing.T) {
 	ca, dir := newAuthority(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	busy := taken.Addr().String()
 	c, a := issue(t, ca, identity.Coordinator, "c-1"), issue(t, ca, identity.Agent, "node-1")
 	for _, tt := range []struct {
 		l    Listening
@@ -299,6 +308,7 @@ func TestListeningIsChecked(t *testing.T) {
 		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:x", anywhere: true}, `address "127.0.0.1:x": port "x" is no number`},
 		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:0", Peers: []string{"a:1", "b:1"}, anywhere: true}, "two servers lose their majority with either: it needs three, or one"},
 		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:0", Peers: []string{"a:1", "b:1", "c:1"}, anywhere: true}, "peers, and no address where they connect"},
+		{Listening{Identity: c, Dir: dir, Clients: busy, anywhere: true}, "listen tcp " + busy + ": bind: address already in use"},
 	} {
 		s, err := Listen(&tt.l)
 		if s != nil {

@@ -136,15 +136,26 @@ func persist(ctx context.Context, elsewhere func() bool, f func(context.Context)
 		case err == nil, errors.Is(err, ErrClosed), errors.Is(err, ErrLost), errors.Is(err, ErrUnsafe), time.Since(began) >= readWait:
 			return err
 		case ctx.Err() != nil:
-			return errors.Join(context.Cause(ctx), err)
+			return also(context.Cause(ctx), err)
 		}
 		if other := elsewhere(); errors.Is(err, ErrCorrupt) && !other {
 			return err
 		}
 		if !pause(ctx, retryWait) {
-			return errors.Join(context.Cause(ctx), err)
+			return also(context.Cause(ctx), err)
 		}
 	}
+}
+
+// also returns an error that is both, in one line.
+func also(err, more error) error {
+	switch {
+	case err == nil || errors.Is(more, err):
+		return more
+	case more == nil:
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, more)
 }
 
 // pause waits for d. It is false if ctx has ended.
@@ -244,7 +255,7 @@ func (l *Log) put(ctx context.Context, kind byte, epoch uint64, body []byte) err
 		case rerr != nil && doubt == nil:
 			return rerr
 		case ctx.Err() != nil, rerr != nil, declined >= maxDeclined:
-			return l.unknown(ctx, errors.Join(doubt, rerr))
+			return l.unknown(ctx, also(doubt, rerr))
 		}
 		if !pause(ctx, retryWait) {
 			return l.unknown(ctx, doubt)
