@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,34 +22,45 @@ import (
 	"github.com/millrace/millrace/store/mem"
 )
 
-// memberDir holds testdata/member as both engines run it, and testdata/mapper.
-var memberDir = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "millrace-member-")
-	for name, source := range map[string]string{"wasm": "member", "native": "member", "sdk": "mapper"} {
-		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, name), "./testdata/"+source)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if name != "native" {
-			build.Env = append(build.Env, "GOOS=wasip1", "GOARCH=wasm")
-		}
-		if text, berr := build.CombinedOutput(); berr != nil {
-			err = errors.Join(err, fmt.Errorf("%w\n%s", berr, text))
-		}
-	}
-	builtDir = dir
-	return dir, err
-})
-
-// builtDir is what TestMain removes.
+// builtDir holds what was built of testdata; TestMain removes it.
 var builtDir string
 
-// does returns a group that does something in testdata/member.
+// built returns testdata/member for an engine, or testdata/mapper, the "sdk". Tests of groups run one after another.
+func built(t *testing.T, name string) string {
+	t.Helper()
+	if builtDir == "" {
+		dir, err := os.MkdirTemp("", "millrace-member-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		builtDir = dir
+	}
+	path := filepath.Join(builtDir, name)
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	source := "./testdata/member"
+	if name == "sdk" {
+		source = "./testdata/mapper"
+	}
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, source)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if name != string(job.Native) {
+		build.Env = append(build.Env, "GOOS=wasip1", "GOARCH=wasm")
+	}
+	if text, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return path
+}
+
+// does returns a group that does something in testdata/member. Under the race detector all is native: a Go module takes a minute to compile there.
 func does(t *testing.T, what string, engine job.Engine, members int) job.Group {
 	t.Helper()
-	dir, err := memberDir()
-	if err != nil {
-		t.Fatal(err)
+	if sandboxtest.Raced && engine == job.Wasm {
+		engine = job.Native
 	}
-	p := job.Program{Engine: engine, Name: what, Path: filepath.Join(dir, string(engine)), Args: []string{what}}
+	p := job.Program{Engine: engine, Name: what, Path: built(t, string(engine)), Args: []string{what}}
 	return job.Group{Program: p, Members: members}
 }
 
@@ -106,7 +116,7 @@ func TestChannels(t *testing.T) {
 		look, count      job.Engine
 	}{{1, 1, job.Wasm, job.Wasm}, {3, 1, job.Native, job.Native}, {2, 3, "sdk", job.Native}, {4, 3, job.Native, job.Wasm}} {
 		t.Run(fmt.Sprintf("%d×%d from %s to %s", tt.writers, tt.readers, tt.look, tt.count), func(t *testing.T) {
-			if tt.look == "sdk" && testing.Short() {
+			if tt.look == "sdk" && (testing.Short() || sandboxtest.Raced) {
 				t.Skip("another module takes seconds to compile")
 			}
 			look := does(t, "look", tt.look, tt.writers)
@@ -232,7 +242,7 @@ func disturb(t *testing.T, kills int, objects int64, snapshot func() job.Progres
 		select {
 		case <-stop:
 			return killed
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(20 * time.Millisecond):
 		}
 		if snapshot().Objects < objects {
 			continue
@@ -262,6 +272,9 @@ tr -s ' ' '\n' | awk '{ print $1 "\t1" > "/dev/out/word" }'
 	var calm map[string]string
 	for _, kills := range []int{0, 1, 4} {
 		t.Run(fmt.Sprint(kills, " times"), func(t *testing.T) {
+			if kills == 4 && testing.Short() {
+				t.Skip("five attempts take seconds")
+			}
 			m := mails(t, objects)
 			seeker := script(t, look)
 			seeker.Members = 2
