@@ -235,9 +235,15 @@ func stopping(t *testing.T, x api.Module, w *rewritten, stop api.MutableGlobal, 
 		}
 		x.ExportedGlobal(w.prefix + "0").(api.MutableGlobal).Set(math.MaxInt32) // what makeCommand takes from
 		stop.Set(0)
-		timer := time.AfterFunc(time.Millisecond, func() { stop.Set(1) })
+		fired := make(chan struct{})
+		timer := time.AfterFunc(time.Millisecond, func() {
+			stop.Set(1)
+			close(fired)
+		})
 		_, _ = call(ctx, f, seed)
-		timer.Stop()
+		if !timer.Stop() {
+			<-fired
+		}
 		if ctx.Err() != nil {
 			t.Fatalf("%s could not be stopped", name)
 		}

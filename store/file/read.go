@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -174,7 +175,8 @@ type reader struct {
 	ctx       context.Context
 	b         *Bucket
 	key       store.Key
-	fd        int // -1 once closed
+	mu        sync.Mutex // who closes may be another than who reads: the descriptor must not become another file's meanwhile
+	fd        int        // -1 once closed
 	st        unix.Stat_t
 	off, rest int64
 }
@@ -191,6 +193,8 @@ func (r *reader) read(p []byte) (int, error) {
 	if r.ctx.Err() != nil {
 		return 0, context.Cause(r.ctx)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.rest == 0 {
 		return 0, r.end()
 	}
@@ -225,6 +229,8 @@ func (r *reader) end() error {
 }
 
 func (r *reader) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.fd < 0 {
 		return nil
 	}
