@@ -332,8 +332,8 @@ func (o *output) empty(ctx context.Context) error {
 func (c *Claim) Release(ctx context.Context) error {
 	err := c.check(ctx)
 	if c.Err() != nil {
-		// What lies there belongs to another job now.
-		c.stop()
+		// What lies there may belong to another job now, but for the claim. If that cannot be removed, whoever comes next does it.
+		_ = c.withdraw(ctx)
 		return nil
 	}
 	var d *Decision

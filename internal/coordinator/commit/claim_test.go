@@ -187,6 +187,35 @@ func TestOtherHost(t *testing.T) {
 	})
 }
 
+// A job that was stopped for longer than its lease when all was done leaves nothing, if nobody else came.
+func TestStoppedWhenDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		var stopped atomic.Bool
+		m := &mortal{Bucket: w.bucket, wait: func() {
+			if stopped.Load() {
+				time.Sleep(2 * Lease)
+			}
+		}}
+		c, err := take(t, m, "a", "host-a", w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Decide(t.Context(), &Decision{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Finish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		stopped.Store(true)
+		<-c.Lost()
+		stopped.Store(false)
+		if err := c.Release(t.Context()); err != nil || w.hidden(t) != "" {
+			t.Errorf("got %v, left behind: %s", err, w.hidden(t))
+		}
+	})
+}
+
 // A job that stood still for longer than others wait for it, and writes its claim once more, is told before it decides.
 func TestStoppedAndContinued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
