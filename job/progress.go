@@ -21,7 +21,7 @@ type Progress struct {
 	Phase   Phase         `json:"phase"`
 	Elapsed time.Duration `json:"elapsed_ns"`
 
-	Listed      int64 `json:"listed"`       // objects in the plan so far
+	Listed      int64 `json:"listed"`       // objects in the plan so far; of a job of groups, for each group that maps them
 	ListedBytes int64 `json:"listed_bytes"` // their sizes
 	ListDone    bool  `json:"list_done"`    // the plan is complete
 

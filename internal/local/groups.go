@@ -43,6 +43,16 @@ func (r *running) openGroups() {
 	}
 }
 
+// passes returns how often each object is mapped: by each group that maps.
+func (r *running) passes() (n int64) {
+	for name := range r.spec.Groups {
+		if r.spec.Maps(name) {
+			n++
+		}
+	}
+	return max(n, 1)
+}
+
 // files returns what a native guest of a group sees of its channels.
 func (r *running) files(group string) (files []string) {
 	if r.spec.Groups[group].Program.Engine != job.Native {

@@ -386,8 +386,12 @@ func TestMailReport(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := runGroups(t, m, *spec, nil); err != nil {
+	var progress func() job.Progress
+	if _, err := runGroups(t, m, *spec, &local.Options{Progress: func(snapshot func() job.Progress) { progress = snapshot }}); err != nil {
 		t.Fatal(err)
+	}
+	if p := progress(); p.Listed != 24 || p.Objects != 24 { // two groups map
+		t.Errorf("%d objects of %d, want 24 of 24", p.Objects, p.Listed)
 	}
 	const want = "mill\t12\nrace\t12\n@d0.example.org\t4\n@d1.example.org\t4\n@d2.example.org\t4\n"
 	if got := read(t, m.Bucket("out"), "part-report-00000"); got != want {

@@ -296,7 +296,7 @@ func (r *running) progress() job.Progress {
 		p = c.Progress()
 	}
 	p.Job, p.Elapsed = r.id, time.Since(r.began)
-	p.Listed, p.ListedBytes, p.ListDone = r.listed.Load(), r.bytes.Load(), r.listDone.Load()
+	p.Listed, p.ListedBytes, p.ListDone = r.passes()*r.listed.Load(), r.passes()*r.bytes.Load(), r.listDone.Load()
 	p.Published, p.PublishTotal = int(r.published.Load()), int(r.parts.Load())
 	if end := r.ended.Load(); end != 0 {
 		p.Phase, p.Elapsed = job.Done, time.Duration(end)
