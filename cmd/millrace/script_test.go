@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -92,12 +93,16 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // refused runs a command of millrace that must end with exit code 2, one line on stderr and nothing on stdout:
-// refused TEXT ARGS…, TEXT being a part of the line.
+// refused TEXT ARGS…, TEXT being a part of the line. Jobs show no progress, which they else do when they take long.
 func refused(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: refused TEXT ARGS…")
 	}
-	exits(ts, false, append([]string{"2", "millrace"}, args[1:]...))
+	command := append([]string{"2", "millrace"}, args[1:]...)
+	if c := args[1]; (c == "run" || c == "grep") && !slices.Contains(args, "--progress") {
+		command = slices.Insert(command, 3, "--progress", "none")
+	}
+	exits(ts, false, command)
 	if out := ts.ReadFile("stdout"); out != "" {
 		ts.Fatalf("printed %q", out)
 	}
