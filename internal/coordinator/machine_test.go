@@ -493,3 +493,22 @@ func TestEmptyPlanFinishes(t *testing.T) {
 		t.Errorf("ended with %v", b.end)
 	}
 }
+
+// What stands in the log has no keys; what the job makes of it has.
+func TestHotKeyIsNotLogged(t *testing.T) {
+	b := newBench(t, 1, 1)
+	b.mapOf("n", "m-00000.1", 7)
+	l := b.take("n", "r-00000.1")
+	r := reducedAll(l.Runs)
+	r.Partition = &job.Partition{Records: 9, HotKey: "secret", HotRecords: 8}
+	for _, e := range b.m.Step(Reported{9, Commit{from("n"), l.Attempt, r}}) {
+		if a, ok := e.(Append); ok && a.Record.Committed != nil {
+			if p := a.Record.Committed.Result.Partition; p.HotKey != "" || p.HotRecords != 8 {
+				t.Errorf("logged %+v", p)
+			}
+		}
+	}
+	if p := b.m.Outcome().Parts["r-00000"].Partition; p.HotKey != "secret" {
+		t.Errorf("the outcome has %+v", p)
+	}
+}

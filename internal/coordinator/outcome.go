@@ -46,3 +46,14 @@ func (r *Result) handles() (hs []store.Handle) {
 func (o *Outcome) Order() []job.TaskID {
 	return slices.SortedFunc(maps.Keys(o.Parts), job.TaskID.Compare)
 }
+
+// logged returns r as it is written down: a key is content of the user's, which no log keeps. Who replays the log does not know it.
+func (r *Result) logged() Result {
+	l := *r
+	if r.Partition != nil {
+		p := *r.Partition
+		p.HotKey = ""
+		l.Partition = &p
+	}
+	return l
+}

@@ -70,7 +70,7 @@ func (m *Machine) reported(e Reported) []Effect {
 		m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector})
 	}
 	effects = append(effects,
-		Append{Record{Committed: &Committed{c.Attempt, c.Node, c.Result}}},
+		Append{Record{Committed: &Committed{c.Attempt, c.Node, c.Result.logged()}}},
 		Judge{e.Ticket, Verdict{Accepted: true}})
 	if err := m.hopeless(); err != nil {
 		return append(effects, m.fail(err)...)
