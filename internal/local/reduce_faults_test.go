@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -110,27 +111,20 @@ func TestOutputFails(t *testing.T) {
 
 // lastRuns calls f before the last runs that the first attempt of r-00000 is given are passed on; it merges some of the others by then.
 func lastRuns(d *disturbed, f func(p *relayed)) {
-	left := 0
+	seen, total := 0, uint32(math.MaxUint32)
 	d.see = func(x frame, p *relayed) {
 		if x.toAgent || x.attempt != (job.AttemptID{Task: "r-00000", Try: 1}) {
 			return
 		}
 		switch x.kind {
-		case runner.KindReduce:
-			left = numberIn(x.payload, `"runs":`)
+		case runner.KindTotal:
+			_, _ = runner.Uints(x.payload, &total)
 		case runner.KindRuns:
-			if left -= strings.Count(string(x.payload), `"offset":`); left == 0 {
+			if seen += strings.Count(string(x.payload), `"offset":`); seen == int(total) {
 				f(p)
 			}
 		}
 	}
-}
-
-// numberIn returns the number behind a label.
-func numberIn(text []byte, label string) (n int) {
-	_, rest, _ := strings.Cut(string(text), label)
-	_, _ = fmt.Sscanf(rest, "%d", &n)
-	return n
 }
 
 // Bits rot in what a reducer has merged early: it is found, and the reducer tries again.

@@ -189,7 +189,13 @@ func (p *processProgram) reduce(ctx context.Context, m *shuffle.Merger, busy fun
 	if p.native != nil {
 		return p.reducing.reduce(ctx, m, busy, emit)
 	}
-	return usage{}, p.job.Reduce(each(m), emit)
+	next := each(m)
+	busy(true)
+	return usage{}, p.job.Reduce(func() (key, value []byte, ok bool, err error) {
+		busy(false)
+		defer busy(true)
+		return next()
+	}, emit)
 }
 
 func (p *processProgram) close() error { return nil }
