@@ -357,3 +357,25 @@ func TestCancelledBackoff(t *testing.T) {
 		t.Errorf("Stat = %v after %d requests, want %v after one", err, n.Load(), lost)
 	}
 }
+
+// Where an object that is newer lies already, the store accepts a write and says nothing of what it has.
+func TestPutThatIsOvertaken(t *testing.T) {
+	for _, etag := range []string{"", "5d41402abc4b2a76b9719d911017c592", "0123456789abcdef0123456789abcdef"} {
+		_, b := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if etag != "" {
+				w.Header().Set("Etag", etag)
+			}
+			w.WriteHeader(http.StatusAccepted)
+		})
+		o, err := b.Put(t.Context(), "k", []byte("hello"))
+		if strings.HasPrefix(etag, "01") {
+			if err == nil {
+				t.Errorf("a store that has something else: got %+v", o)
+			}
+			continue
+		}
+		if err != nil || o.ETag != "5d41402abc4b2a76b9719d911017c592" {
+			t.Errorf("etag %q: got %+v, %v", etag, o, err)
+		}
+	}
+}

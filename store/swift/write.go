@@ -46,10 +46,15 @@ func (b *Bucket) put(ctx context.Context, container string, key store.Key, body 
 	r.set("Content-Type", contentType)
 	r.set(tokenHeader, token)
 	h, err := b.head(ctx, r)
-	if err == nil && unquote(h.Get("Etag")) != etag {
-		err = errors.New("store took another content than was sent")
+	switch got := unquote(h.Get("Etag")); {
+	case err != nil:
+		return nil, err
+	case got == "": // somebody else's Put came right after this one: it is accepted, and nothing said of it
+		h.Set("Etag", etag)
+	case got != etag:
+		return nil, errors.New("store took another content than was sent")
 	}
-	return h, err
+	return h, nil
 }
 
 // remove deletes one object. That there is none is no error; it reports whether there was.
