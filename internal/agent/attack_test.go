@@ -315,7 +315,7 @@ func TestWasmMutants(t *testing.T) {
 // TestOrdinaryUser makes the attacks once more, as a user without any privilege.
 func TestOrdinaryUser(t *testing.T) {
 	if sandboxtest.Raced {
-		t.Skip("they all skip")
+		t.Skip("the processes that do the work are built without the race detector; the attacks are made without it")
 	}
 	asuser.Run(t, []string{"TestWasmAttacks", "TestWasmHostCalls", "TestWasmCanaries", "TestWasmClock", "TestWasmMutants"}, fmt.Sprintf("-soak=%t", *soak))
 }
