@@ -286,6 +286,8 @@ func (r *running) planOptions(reducers int) *plan.Options {
 	return &plan.Options{
 		Include: r.spec.Include, Exclude: r.spec.Exclude, ModifiedSince: r.spec.ModifiedSince,
 		Split: r.spec.Split, Reducers: reducers, Output: r.places.output != nil,
+		// Records are sorted whatever splits they come from; text stands in the order of tasks, and members of groups read in the order of the plan.
+		Ordered: reducers == 0 && (r.places.output != nil || r.opts.Sorted) || r.graph != nil || len(r.spec.Groups) > 0,
 	}
 }
 
