@@ -189,7 +189,9 @@ func (s *storage) search(tb testing.TB, local bool) found {
 	return found{int(out.n.Load()), outcome.Counters, time.Since(began)}
 }
 
-func newPool() *agent.Pool { return local.NewPool(&job.Spec{Program: job.Program{Engine: job.Builtin}}) }
+func newPool() *agent.Pool {
+	return local.NewPool(&job.Spec{Program: job.Program{Engine: job.Builtin}})
+}
 
 type noLog struct{}
 
