@@ -20,6 +20,7 @@ import (
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/coordinator/commit"
 	"github.com/millrace/millrace/internal/coordinator/plan"
+	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/internal/runner"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/job/jobfile"
@@ -32,8 +33,8 @@ type Options struct {
 	Schemes store.Schemes
 	Stdout  io.Writer // where a job without output prints
 	Sorted  bool      // print in the order of keys, not as found
-	// Locate, if not nil, returns who knows where the objects of an input lie, or nil; [Plan] says what it knows.
-	Locate func(ctx context.Context, b store.Bucket) (plan.Locator, error)
+	// Where, if not nil, says which objects Run reads from disks of this node, and on which nodes Plan finds them.
+	Where *locate.Config
 	// Progress, if not nil, is given a source of snapshots before the job starts. The source may be asked at any
 	// time, also after the end.
 	Progress func(snapshot func() job.Progress)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/millrace/millrace/internal/coordinator/plan"
 	"github.com/millrace/millrace/job"
-	"github.com/millrace/millrace/store"
 )
 
 // A Summary is what a plan comes to.
@@ -35,7 +34,10 @@ func (r *running) planOnly(ctx context.Context) (*Summary, error) {
 	}
 	o := r.planOptions(reducers)
 	for _, in := range r.places.inputs {
-		l, err := r.opts.locate(ctx, in.Bucket)
+		if r.opts.Where == nil {
+			break
+		}
+		l, err := r.opts.Where.Locator(ctx, in.URI, in.Bucket, nil)
 		if err != nil {
 			return nil, &job.Error{Op: "locate", Err: err}
 		}
@@ -46,13 +48,6 @@ func (r *running) planOnly(ctx context.Context) (*Summary, error) {
 		err = r.places.mustExist(ctx)
 	}
 	return s, err
-}
-
-func (o *Options) locate(ctx context.Context, b store.Bucket) (plan.Locator, error) {
-	if o.Locate == nil {
-		return nil, nil
-	}
-	return o.Locate(ctx, b)
 }
 
 // A discardArea keeps nothing of a plan: only its summary is wanted.
