@@ -69,7 +69,9 @@ func newStorage(tb testing.TB, mails int) *storage {
 	}
 	p := &httputil.ReverseProxy{
 		// The name by which it is asked stays: from that the store makes the address of the account.
-		Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", to.Host, r.In.Host },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", to.Host, r.In.Host
+		},
 		Transport: transport{},
 		ModifyResponse: func(r *http.Response) error {
 			if r.Request.Method == http.MethodGet && r.StatusCode/100 == 2 && strings.Contains(r.Request.URL.Path, "/"+container+"/") {
