@@ -7,7 +7,7 @@
 //	cmd/millrace   bench/demo   bench/sdkloop   bench/plainwords   bench   internal/chaos   job/jobtest
 //	internal/local   internal/demo
 //	internal/agent
-//	internal/cluster   internal/runner   internal/locate
+//	internal/cluster   internal/runner
 //	internal/coordinator/plan   internal/coordinator/commit   job/jobfile
 //	internal/coordinator
 //	mapper/builtin
@@ -17,6 +17,7 @@
 //	job
 //	mapper   reducer
 //	internal/pattern   internal/inflate   internal/hostfn
+//	internal/locate
 //	internal/codecache   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/tempdir   internal/guest   internal/identity   store/s3   store/swift   store/file   store/mem   store/storetest
 //	internal/remote
 //	store

@@ -139,7 +139,7 @@ func (s *storage) search(tb testing.TB, local bool) found {
 	}
 	o := &plan.Options{}
 	if local {
-		l, err := (&locate.Config{Rings: rings}).Locator(ctx, inputs[0], func() func(string) string { return locate.Names(nodes) })
+		l, err := (&locate.Config{Rings: rings}).Locator(ctx, u, inputs[0].Bucket, locate.Names(nodes))
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -164,10 +164,11 @@ func (s *storage) search(tb testing.TB, local bool) found {
 			Inputs: inputs, Plan: plan.Open(area), Printer: out, SpillDir: tb.TempDir(), Slots: 1, Readers: 16,
 		}
 		if local {
-			var err error
-			if j.Disks, err = (&locate.Config{Rings: rings, Devices: s.swift.Devices(i), Addresses: []string{ip}}).Disks(ctx, inputs); err != nil {
+			d, err := (&locate.Config{Rings: rings, Devices: s.swift.Devices(i), Addresses: []string{ip}}).Disk(ctx, inputs[0].Bucket)
+			if err != nil {
 				tb.Fatal(err)
 			}
+			j.Disks = []locate.Disk{d}
 		}
 		j.Pool = newPool()
 		a := agent.New(ctx, j, direct{c})

@@ -151,8 +151,14 @@ func (r *running) open(ctx context.Context) error {
 	if r.printer != nil {
 		j.Printer = r.printer
 	}
-	if j.Disks, err = r.opts.Where.Disks(ctx, r.places.inputs); err != nil {
-		return &job.Error{Op: "disks", Err: err}
+	if w := r.opts.Where; w != nil {
+		for _, in := range r.places.inputs {
+			d, err := w.Disk(ctx, in.Bucket)
+			if err != nil {
+				return &job.Error{Op: "disks", Err: err}
+			}
+			j.Disks = append(j.Disks, d)
+		}
 	}
 	if r.places.remote {
 		j.Readers = remoteReaders

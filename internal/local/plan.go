@@ -37,7 +37,7 @@ func (r *running) planOnly(ctx context.Context) (*Summary, error) {
 		if r.opts.Where == nil {
 			break
 		}
-		l, err := r.opts.Where.Locator(ctx, in, nil)
+		l, err := r.opts.Where.Locator(ctx, in.URI, in.Bucket, nil)
 		if err != nil {
 			return nil, &job.Error{Op: "locate", Err: err}
 		}

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/millrace/millrace/internal/coordinator/plan"
 	"github.com/millrace/millrace/store"
 	"github.com/millrace/millrace/store/swift"
 )
@@ -30,22 +29,27 @@ type Config struct {
 	Node string
 }
 
-// Locator returns who knows where the objects of an input lie, nil if they lie nowhere in particular. It says names of nodes: what names returns, which
-// is asked again now and then, says that of the node which has an address, or a name, and "" if no node of the cluster has it; nodes that are not of the cluster are left
-// out. A nil names leaves addresses and names as they are.
-func (c *Config) Locator(ctx context.Context, in plan.Input, names func() func(string) string) (plan.Locator, error) {
-	l, err := c.locator(ctx, in)
+// A Locator says on which nodes objects lie.
+type Locator interface {
+	// Locate sets nodes[i] to the nodes that hold the object under keys[i], each once; to nil if nobody knows.
+	Locate(ctx context.Context, keys []store.Key, nodes [][]string) error
+}
+
+// Locator returns who knows where the objects of an input lie, nil if they lie nowhere in particular. It says names of nodes: names returns that of the node which has
+// an address, or a name, and "" if no node of the cluster has it; nodes that are not of the cluster are left out. A nil names leaves addresses and names as they are.
+func (c *Config) Locator(ctx context.Context, u store.URI, b store.Bucket, names func(string) string) (Locator, error) {
+	l, err := c.locator(ctx, u, b)
 	if l == nil || err != nil || names == nil {
 		return l, err
 	}
 	return &members{l, names}, nil
 }
 
-func (c *Config) locator(ctx context.Context, in plan.Input) (plan.Locator, error) {
-	if l := c.rules(in.URI); l != nil {
+func (c *Config) locator(ctx context.Context, u store.URI, b store.Bucket) (Locator, error) {
+	if l := c.rules(u); l != nil {
 		return l, nil
 	}
-	if s, ok := in.Bucket.(*swift.Bucket); ok && c.Rings != "" {
+	if s, ok := b.(*swift.Bucket); ok && c.Rings != "" {
 		l, err := s.Locator(ctx, c.Rings)
 		if err != nil {
 			return nil, err
@@ -55,25 +59,12 @@ func (c *Config) locator(ctx context.Context, in plan.Input) (plan.Locator, erro
 	return nil, nil
 }
 
-// Disks returns for each input what opens its objects from this node's disks, nil where there is nothing of it. A nil Config knows of none.
-func (c *Config) Disks(ctx context.Context, inputs []plan.Input) ([]Disk, error) {
-	if c == nil || c.Devices == "" {
+// Disk returns what opens objects of an input from this node's disks, nil if there is nothing of it.
+func (c *Config) Disk(ctx context.Context, b store.Bucket) (Disk, error) {
+	s, ok := b.(*swift.Bucket)
+	if !ok || c.Devices == "" {
 		return nil, nil
 	}
-	disks := make([]Disk, len(inputs))
-	for i, in := range inputs {
-		if s, ok := in.Bucket.(*swift.Bucket); ok {
-			d, err := c.disk(ctx, s)
-			if err != nil {
-				return nil, err
-			}
-			disks[i] = d
-		}
-	}
-	return disks, nil
-}
-
-func (c *Config) disk(ctx context.Context, b *swift.Bucket) (Disk, error) {
 	addresses := c.Addresses
 	if addresses == nil {
 		var err error
@@ -81,7 +72,11 @@ func (c *Config) disk(ctx context.Context, b *swift.Bucket) (Disk, error) {
 			return nil, err
 		}
 	}
-	return b.Disks(ctx, c.Rings, c.Devices, addresses)
+	d, err := s.Disks(ctx, c.Rings, c.Devices, addresses)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // A Disk opens objects that lie on this node. It may be used concurrently.
@@ -103,21 +98,21 @@ func own() (addresses []string, err error) {
 
 // members says names of nodes where another Locator says addresses.
 type members struct {
-	from  plan.Locator
-	names func() func(string) string
+	from  Locator
+	names func(string) string
 }
 
 func (m *members) Locate(ctx context.Context, keys []store.Key, nodes [][]string) error {
 	if err := m.from.Locate(ctx, keys, nodes); err != nil {
 		return err
 	}
-	name, named := m.names(), map[string]string{}
+	named := map[string]string{} // members may come and go while a job is planned
 	for i, at := range nodes {
 		known := make([]string, 0, len(at))
 		for _, a := range at {
 			n, ok := named[a]
 			if !ok {
-				n = name(a)
+				n = m.names(a)
 				named[a] = n
 			}
 			if n != "" && !slices.Contains(known, n) {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/millrace/millrace/internal/coordinator/plan"
 	"github.com/millrace/millrace/store"
 )
 
@@ -48,7 +47,7 @@ func TestRules(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := c.Locator(t.Context(), plan.Input{URI: u}, nil)
+		l, err := c.Locator(t.Context(), u, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +62,7 @@ func TestRules(t *testing.T) {
 			t.Errorf("%s: got %q, %v, want %q", tt.input, got, err, tt.want)
 		}
 	}
-	if l, err := new(Config).Locator(t.Context(), plan.Input{URI: store.URI{Scheme: "file", Bucket: "/srv"}}, nil); l != nil || err != nil {
+	if l, err := new(Config).Locator(t.Context(), store.URI{Scheme: "file", Bucket: "/srv"}, nil, nil); l != nil || err != nil {
 		t.Errorf("without a configuration: %v, %v", l, err)
 	}
 }
@@ -98,8 +97,7 @@ func (f fixed) Locate(_ context.Context, keys []store.Key, nodes [][]string) err
 
 // Addresses become names of members; who is none is left out, and one node is named once.
 func TestMembers(t *testing.T) {
-	by := Names(map[string][]string{"a": {"10.0.0.1:7742", "10.1.0.1"}, "b": {"[2001:db8::2]:7742", "b.example"}})
-	names := func() func(string) string { return by }
+	names := Names(map[string][]string{"a": {"10.0.0.1:7742", "10.1.0.1"}, "b": {"[2001:db8::2]:7742", "b.example"}})
 	for _, tt := range []struct{ say, want []string }{
 		{[]string{"10.1.0.1", "10.0.0.9", "10.0.0.1", "2001:DB8:0::2"}, []string{"a", "b"}},
 		{[]string{"B.example", "a"}, []string{"b", "a"}},

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/millrace/millrace/internal/coordinator/plan"
 	"github.com/millrace/millrace/store"
 )
 
@@ -66,7 +65,7 @@ func (r Rule) String() string {
 }
 
 // rules returns what rules say of an input, or, for files, that they lie on this node; nil: nothing.
-func (c *Config) rules(u store.URI) plan.Locator {
+func (c *Config) rules(u store.URI) Locator {
 	l := &byRule{root: name(u, "")}
 	meant := name(u, u.Prefix)
 	for _, r := range c.Rules {
