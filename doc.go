@@ -6,7 +6,8 @@
 //
 //	cmd/millrace   bench/demo   bench/sdkloop   bench/plainwords   bench   internal/chaos   job/jobtest
 //	internal/local   internal/demo
-//	internal/agent
+//	internal/agent   internal/server
+//	internal/coordinator/brief
 //	internal/cluster   internal/runner
 //	internal/coordinator/plan   internal/coordinator/commit   job/jobfile
 //	internal/coordinator

@@ -208,8 +208,8 @@ func (gate) Check(c server.ClientAuthentication) bool {
 // inbox is where the answers to a node's calls go; nobody else may listen there.
 func inbox(p identity.Peer) string { return "_INBOX." + string(p.Role) + "." + p.Name }
 
-// rights are what a node may do with the engine. Only coordinators write and read logs and say who leads. An agent answers calls to node.NAME alone, calls jobs
-// alone, and is a member as itself alone; a client may only call api.
+// rights are what a node may do with the engine. Only coordinators write and read logs and say who leads. An agent answers calls to node.NAME alone, calls and
+// tells agent.NAME alone, and is a member as itself alone; a client may only call api.
 func rights(p identity.Peer) *server.Permissions {
 	allow := func(subjects ...string) *server.SubjectPermission { return &server.SubjectPermission{Allow: subjects} }
 	own := inbox(p) + ".>"
@@ -219,10 +219,8 @@ func rights(p identity.Peer) *server.Permissions {
 		publish.Deny = []string{"$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.RESTORE.>"}
 		return &server.Permissions{Publish: publish, Subscribe: allow(callPrefix+">", newsPrefix+">", memberPrefix+">", standingPrefix+">", own)}
 	case identity.Agent:
-		publish := allow(callPrefix+">", newsPrefix+">", memberPrefix+p.Name)
-		publish.Deny = []string{callPrefix + "api.>", callPrefix + "node.>"}
 		return &server.Permissions{
-			Publish:   publish,
+			Publish:   allow(callPrefix+"agent."+p.Name+".>", newsPrefix+"agent."+p.Name+".>", memberPrefix+p.Name),
 			Subscribe: allow(callPrefix+"node."+p.Name+".>", newsPrefix+">", standingPrefix+p.Name, own),
 			Response:  &server.ResponsePermission{MaxMsgs: 1, Expires: time.Hour},
 		}

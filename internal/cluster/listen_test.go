@@ -185,7 +185,7 @@ func TestRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	echo := func(_ context.Context, req []byte) ([]byte, error) { return req, nil }
-	for subject, c := range map[string]*Cluster{"job-1.want": coordinator, "api.submit": coordinator, "node.node-1.stop": agent} {
+	for subject, c := range map[string]*Cluster{"agent.*.want": coordinator, "api.submit": coordinator, "node.node-1.stop": agent} {
 		if _, err := c.Serve(soon(t), subject, echo); err != nil {
 			t.Fatal(err)
 		}
@@ -196,12 +196,13 @@ func TestRoles(t *testing.T) {
 		subject string
 		ok      bool
 	}{
-		{"agent to a job", agent, "job-1.want", true},
+		{"agent as itself", agent, "agent.node-1.want", true},
+		{"agent as another", agent, "agent.node-2.want", false},
 		{"coordinator to an agent", coordinator, "node.node-1.stop", true},
 		{"client to the API", client, "api.submit", true},
 		{"agent to the API", agent, "api.submit", false},
 		{"agent to another agent", other, "node.node-1.stop", false},
-		{"client to a job", client, "job-1.want", false},
+		{"client as an agent", client, "agent.node-1.want", false},
 		{"client to an agent", client, "node.node-1.stop", false},
 	} {
 		ctx, cancel := soon(t), context.CancelFunc(func() {})
@@ -240,7 +241,7 @@ func TestRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	agent.conn.Flush()
-	if _, err := other.Call(soon(t), "job-1.want", []byte("mine")); err != nil {
+	if _, err := other.Call(soon(t), "agent.node-2.want", []byte("mine")); err != nil {
 		t.Fatal(err)
 	}
 	if m, err := spy.NextMsg(50 * time.Millisecond); err == nil {

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/millrace/millrace/job"
@@ -50,8 +51,15 @@ type (
 	Progressed struct{ Beat Beat }
 	// Lost: a node is gone with all that it kept.
 	Lost struct {
-		Node string
-		Now  time.Time
+		Node        string
+		Incarnation uint64 // of the agent that is gone: a later one is not; 0: whichever is there
+		Now         time.Time
+	}
+	// Vacated: a slot is free, whatever it was given.
+	Vacated struct {
+		Sender Sender
+		Slot   int
+		Now    time.Time
 	}
 	// Ticked: time has passed.
 	Ticked struct{ Now time.Time }
@@ -69,6 +77,7 @@ func (Reported) event()   {}
 func (Broken) event()     {}
 func (Progressed) event() {}
 func (Lost) event()       {}
+func (Vacated) event()    {}
 func (Ticked) event()     {}
 func (Stopped) event()    {}
 
@@ -116,8 +125,16 @@ type Record struct {
 	Plan      string     `json:"plan,omitempty"` // digest of the sealed plan
 	Cuts      [][]byte   `json:"cuts,omitempty"` // borders of partitions
 	Committed *Committed `json:"committed,omitempty"`
-	Lost      job.TaskID `json:"lost,omitempty"` // a committed map task whose node is gone
-	Decided   bool       `json:"decided,omitempty"`
+	Lost      job.TaskID `json:"lost,omitempty"`    // a committed map task whose node is gone
+	Decided   bool       `json:"decided,omitempty"` // what lies at the output may be decided; from here on there is no other plan
+	Ended     *Ended     `json:"ended,omitempty"`   // the last
+}
+
+// An Ended is how a job has ended.
+type Ended struct {
+	Error     string          `json:"error,omitempty"`
+	Cancelled bool            `json:"cancelled,omitempty"`
+	Result    json.RawMessage `json:"result,omitempty"` // a job.Result without its parts
 }
 
 // A Committed is the commit of one attempt.

@@ -87,6 +87,17 @@ func (m *Machine) grant(now time.Time) []Effect {
 	return effects
 }
 
+// Waiting returns how many tasks wait for a slot, and may have one now.
+func (m *Machine) Waiting() int {
+	switch {
+	case m.over:
+		return 0
+	case m.queue.Len() > 0 || !m.sealed:
+		return m.queue.Len()
+	}
+	return m.later.Len() + m.conf.Reducers - len(m.reds) // of reduces, some are not made yet
+}
+
 func (m *Machine) grantFrom(q *placement.Queue, now time.Time) (effects []Effect) {
 	if q.Len() == 0 || m.over {
 		return nil

@@ -4,7 +4,7 @@ import "slices"
 
 // lost puts back what a node was doing and, while reducers may still ask for it, what it had done.
 func (m *Machine) lost(e Lost) (effects []Effect) {
-	if m.over {
+	if m.over || e.Incarnation != 0 && m.nodes[e.Node] > e.Incarnation {
 		return nil
 	}
 	kept := m.asked[:0]
@@ -45,4 +45,14 @@ func (m *Machine) lose(t *task) []Effect {
 	t.result = Result{}
 	effects := m.again(t)
 	return append(effects, Append{Record{Lost: t.id}}, Discard{handles})
+}
+
+// vacated takes back what a slot has that asked for work of another job.
+func (m *Machine) vacated(e Vacated) []Effect {
+	effects, why := m.admit(e.Sender, e.Now)
+	if why != "" || m.over {
+		return effects
+	}
+	effects = append(effects, m.vacate(slot{e.Sender.Node, e.Slot})...)
+	return append(effects, m.grant(e.Now)...)
 }

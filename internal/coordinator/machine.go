@@ -99,6 +99,8 @@ func (m *Machine) take(e Event) []Effect {
 		return m.progressed(e)
 	case Lost:
 		return m.lost(e)
+	case Vacated:
+		return m.vacated(e)
 	case Ticked:
 		return append(m.tellAll(), m.grant(e.Now)...)
 	case Stopped:

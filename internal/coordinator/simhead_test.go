@@ -457,7 +457,7 @@ func (h *head) work() {
 	case k == 6:
 		n := s.nodes[s.r.IntN(len(s.nodes))]
 		if !n.up || n.paused || s.fault(4) {
-			h.step(Lost{n.name, s.now})
+			h.step(Lost{Node: n.name, Now: s.now})
 		}
 	case len(h.asks) > 0 && s.r.IntN(8) == 0:
 		a := h.asks[0]

@@ -133,10 +133,12 @@ func (c *Claim) contend(ctx context.Context) error {
 	}
 	// Those known to live are found before any is watched: it takes long.
 	unknown := map[string]claimDoc{}
-	var dead []string
+	var dead, before []string
 	for name, doc := range others {
 		gone, known := c.out.opts.Dead(doc.Owner)
 		switch {
+		case c.out.opts.Succeeds && doc.Job == c.doc.Job:
+			before = append(before, name)
 		case known && !gone:
 			return &claimedError{doc}
 		case known:
@@ -149,6 +151,7 @@ func (c *Claim) contend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	silent = append(silent, before...) // who lives after all is told in the same way
 	dead = append(dead, silent...)
 	slices.Sort(dead)
 
@@ -349,6 +352,9 @@ func (c *Claim) Release(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Leave ends the claim, and leaves all that lies there, also the claim, to the next coordinator of the job.
+func (c *Claim) Leave() { c.stop() }
 
 // withdraw stops beating and removes the claim.
 func (c *Claim) withdraw(ctx context.Context) error {

@@ -1,4 +1,4 @@
-package local
+package agent
 
 import (
 	"context"
@@ -10,36 +10,35 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/millrace/millrace/internal/agent"
 	"github.com/millrace/millrace/internal/codecache"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/sandbox"
 )
 
 // machineCode returns that of a module, which it takes over.
-func (r *running) machineCode(ctx context.Context, module *os.File) (*os.File, error) {
-	r.then(module.Close)
+func (k *Kit) machineCode(ctx context.Context, module *os.File) (*os.File, error) {
+	k.then(module.Close)
 	sum, err := digest(module)
 	if err != nil {
 		return nil, &job.Error{Op: "program", Err: err}
 	}
-	if r.spec.Program.Digest == "" { // nobody has read it yet
-		r.spec.Program.Digest = sum
+	if k.spec.Program.Digest == "" { // nobody has read it yet
+		k.spec.Program.Digest = sum
 	}
-	compiled, err := r.compiled(ctx, r.pool, module, sum)
+	compiled, err := k.compiled(ctx, k.pool, module, sum)
 	if err != nil {
 		return nil, &job.Error{Op: "program", Err: err}
 	}
-	r.then(compiled.Close)
-	if r.spec.Deterministic == job.Check {
-		r.module = module
+	k.then(compiled.Close)
+	if k.spec.Deterministic == job.Check {
+		k.module = module
 	}
 	return compiled, nil
 }
 
 // compiled returns the machine code of the module with that digest, from the cache if it is there. A cache that does not work costs time only.
-func (r *running) compiled(ctx context.Context, pool *agent.Pool, module *os.File, digest string) (*os.File, error) {
-	cache, name := r.opts.Cache, ""
+func (k *Kit) compiled(ctx context.Context, pool *Pool, module *os.File, digest string) (*os.File, error) {
+	cache, name := k.o.Cache, ""
 	if cache == nil {
 		if cache = openCache(); cache != nil {
 			defer cache.Close() //nolint:errcheck // files in memory have nothing to lose

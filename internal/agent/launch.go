@@ -1,9 +1,8 @@
-package local
+package agent
 
 import (
 	"time"
 
-	"github.com/millrace/millrace/internal/agent"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/sandbox"
 )
@@ -20,12 +19,12 @@ const leastFile = 4 << 30
 // shuffleMemory is what a runner may hold of records where the job does not say.
 const shuffleMemory = 256 << 20
 
-// NewPool returns a pool of runners in jails such as the job of spec needs: those of a native program are others, and their size
+// PoolFor returns a pool of runners in jails such as the job of spec needs: those of a native program are others, and their size
 // depends on its limits. The caller closes it.
-func NewPool(spec *job.Spec) *agent.Pool { return newPool(spec, nil) }
+func PoolFor(spec *job.Spec) *Pool { return poolFor(spec, nil) }
 
-// newPool is NewPool for native programs that have these files of channels.
-func newPool(spec *job.Spec, channels []string) *agent.Pool {
+// poolFor is PoolFor for native programs that have these files of channels.
+func poolFor(spec *job.Spec, channels []string) *Pool {
 	c := sandbox.Config{
 		Channels: channels,
 		Native:   spec.Program.Engine == job.Native,
@@ -37,26 +36,7 @@ func newPool(spec *job.Spec, channels []string) *agent.Pool {
 	for _, l := range spec.Insecure {
 		c.Insecure = append(c.Insecure, sandbox.Layer(l))
 	}
-	return agent.NewPool(agent.Jailed(c, spec.Program.Engine))
-}
-
-// openPool gets a runner on its way: nothing else takes as long to be ready.
-func (r *running) openPool() {
-	if len(r.spec.Groups) > 0 {
-		r.openGroups()
-		return
-	}
-	r.pool = r.opts.Pool
-	if r.pool != nil {
-		return
-	}
-	if r.opts.InProcess != nil {
-		r.pool = agent.NewPool(agent.InProcess(r.opts.InProcess))
-	} else {
-		r.pool = NewPool(r.spec)
-	}
-	r.then(r.pool.Close)
-	r.pool.Fill(1)
+	return NewPool(Jailed(c, spec.Program.Engine))
 }
 
 func or[T int64 | time.Duration](n, standard T) T {

@@ -1,4 +1,4 @@
-package local
+package server
 
 import (
 	"bytes"
@@ -66,6 +66,9 @@ func (p *printer) Print(a job.AttemptID, text []byte, more bool) error {
 	}
 	return p.show(text)
 }
+
+// End says that an attempt has printed all. There is nothing to do before it counts.
+func (p *printer) End(job.AttemptID) error { return nil }
 
 // Done says that a task prints nothing more.
 func (p *printer) Done(a job.AttemptID) error {
