@@ -449,7 +449,7 @@ func (h *head) work() {
 	case h.planned < s.maps && k < 6:
 		id := job.MapTask(h.planned)
 		h.planned++
-		h.step(Planned{job.Split{Task: id, Objects: objects, Nodes: s.names[:s.r.IntN(2)]}})
+		h.step(Planned{job.Split{Task: id, Objects: objects, Nodes: s.names[:min(s.r.IntN(3), len(s.names))]}})
 	case h.planned == s.maps && !h.sealed && k < 6:
 		h.sealed = true
 		h.step(Sealed{"d"})
@@ -472,6 +472,8 @@ func (h *head) work() {
 		h.settle()
 	case s.cancels && s.fault(8):
 		h.step(Stopped{errCancelled})
+	case s.fault(4):
+		h.step(Noted{s.names[s.r.IntN(len(s.names))], fmt.Sprint(s.r.IntN(2)), s.r.IntN(2) == 0, s.now})
 	}
 }
 
