@@ -61,6 +61,13 @@ type (
 		Slot   int
 		Now    time.Time
 	}
+	// Noted: what membership says of a node: it is there, in a zone, and may ask for work; or it is away, drains, or is to be given none. What it
+	// has, it keeps, unless it is Lost.
+	Noted struct {
+		Node, Zone string
+		Away       bool
+		Now        time.Time
+	}
 	// Ticked: time has passed.
 	Ticked struct{ Now time.Time }
 	// Stopped: the job is to end, for that cause.
@@ -78,6 +85,7 @@ func (Broken) event()     {}
 func (Progressed) event() {}
 func (Lost) event()       {}
 func (Vacated) event()    {}
+func (Noted) event()      {}
 func (Ticked) event()     {}
 func (Stopped) event()    {}
 
