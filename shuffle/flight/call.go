@@ -20,6 +20,7 @@ type caller struct {
 	n              *Node
 	address, token string
 	stamp          []byte
+	question       []byte // behind the token, which is a name then
 
 	mu   sync.Mutex
 	life life
