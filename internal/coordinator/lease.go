@@ -95,6 +95,9 @@ func (m *Machine) grantFrom(q *placement.Queue, now time.Time) (effects []Effect
 		if now.IsZero() {
 			now = a.Now
 		}
+		if m.shuns(a.Want.Node) {
+			return false
+		}
 		p, ok := q.Take(a.Want.Node, now)
 		if ok {
 			effects = append(effects, Grant{a.Ticket, m.lease(m.tasks[p.ID], slot{a.Want.Node, a.Want.Slot})})
@@ -172,7 +175,7 @@ func (m *Machine) free() (n int) {
 		m.seat(slot{a.Want.Node, a.Want.Slot})
 	}
 	for s, at := range m.slots {
-		if (at.task == nil || !at.task.holds(s)) && m.now.Sub(at.heard) < absence {
+		if (at.task == nil || !at.task.holds(s)) && m.now.Sub(at.heard) < absence && !m.shuns(s.node) {
 			n++
 		}
 	}
