@@ -15,7 +15,7 @@ import (
 // asked asks a node and returns the answer.
 func asked(t *testing.T, from *flight.Node, address, name, question string) (string, error) {
 	t.Helper()
-	r, err := from.Ask(address, name, mapper, []byte(question))
+	r, err := from.Ask(address, name, mapper, []byte(question), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,14 +68,14 @@ func TestAsk(t *testing.T) {
 		if _, err := to.Answer(name, nil); err == nil {
 			t.Errorf("Answer(%q): no error", name)
 		}
-		if _, err := from.Ask(address, name, mapper, nil); err == nil {
+		if _, err := from.Ask(address, name, mapper, nil, nil); err == nil {
 			t.Errorf("Ask(%q): no error", name)
 		}
 	}
-	if _, err := from.Ask(address, "echo", mapper, make([]byte, flight.MaxQuestion+1)); err == nil {
+	if _, err := from.Ask(address, "echo", mapper, make([]byte, flight.MaxQuestion+1), nil); err == nil {
 		t.Error("a question that is too long: no error")
 	}
-	if _, err := from.Ask(address, "echo", flight.Stamp{}, nil); err == nil {
+	if _, err := from.Ask(address, "echo", flight.Stamp{}, nil, nil); err == nil {
 		t.Error("a question of nobody: no error")
 	}
 }

@@ -160,7 +160,7 @@ func certificate(ctx context.Context) *x509.Certificate {
 
 // copyPieces writes all that from has, always in the same pieces.
 func copyPieces(w io.Writer, from io.Reader) error {
-	buf := make([]byte, shuffle.MaxPiece)
+	buf := make([]byte, firstPiece) // many may wait for something to copy
 	for {
 		n, err := io.ReadFull(from, buf)
 		if n > 0 {
@@ -174,8 +174,14 @@ func copyPieces(w io.Writer, from io.Reader) error {
 		if err != nil {
 			return err
 		}
+		if len(buf) < shuffle.MaxPiece {
+			buf = make([]byte, shuffle.MaxPiece)
+		}
 	}
 }
+
+// firstPiece is the size of the first piece of what is fetched, in bytes.
+const firstPiece = 4 << 10
 
 // A getServer is the link of a writer of what is kept.
 type getServer struct {

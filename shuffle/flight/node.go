@@ -212,8 +212,9 @@ func (n *Node) Answer(name string, open func(ctx context.Context, q *Question) (
 	}, nil
 }
 
-// Ask returns a reader of what the node at that address answers to a question, for the attempt of the stamp. It is not open.
-func (n *Node) Ask(address, name string, s Stamp, question []byte) (shuffle.PipeReader, error) {
+// Ask returns a reader of what the node at that address answers to a question, for the attempt of the stamp. It is not open. Heard, if not nil, is
+// called whenever something comes from that node while the reader reads, if only that it is there.
+func (n *Node) Ask(address, name string, s Stamp, question []byte, heard func()) (shuffle.PipeReader, error) {
 	encoded, err := s.encode()
 	if err != nil {
 		return nil, err
@@ -224,7 +225,7 @@ func (n *Node) Ask(address, name string, s Stamp, question []byte) (shuffle.Pipe
 	if len(question) > MaxQuestion {
 		return nil, fmt.Errorf("flight: a question of %d bytes, more than %d", len(question), MaxQuestion)
 	}
-	return n.reader(&caller{n: n, address: address, token: name, stamp: encoded, question: question, good: time.Now()}), nil
+	return n.reader(&caller{n: n, address: address, token: name, stamp: encoded, question: question, alive: heard, good: time.Now()}), nil
 }
 
 // MaxQuestion is the most that a question has, in bytes.
