@@ -72,6 +72,8 @@ type Job struct {
 	Module *os.File
 	// Graph, if not nil, is the job of several programs; Hello then says of all of them how inputs are named. There is one slot.
 	Graph *Graph
+	// Network leads to the other nodes of the job; nil if there are none, and all runs are this one's.
+	Network *Network
 	// Readers is how many objects of one slot are read at once; 0: one after the other, for stores on this very machine.
 	Readers int
 }
@@ -85,6 +87,8 @@ type Agent struct {
 	taken atomic.Bool  // some slot has it, or waits for it
 	links []*link      // of each slot, nil while it has none
 	check *check       // nil: there is none
+	keeps *keeper      // nil: there is no network
+	alone error        // why others cannot have the runs that are kept
 	stop  context.CancelFunc
 
 	epoch   sync.RWMutex // held for reading by whoever works under the epoch of job.Sender
@@ -106,6 +110,9 @@ func New(ctx context.Context, j Job, c Coordinator) *Agent {
 	}
 	if j.Check {
 		a.check = newCheck(&a.job)
+	}
+	if j.Network != nil {
+		a.keeps, a.alone = a.keep()
 	}
 	go func() {
 		l, err := a.start(ctx, &a.job.Hello, a.job.Code)
@@ -153,6 +160,9 @@ func (a *Agent) Run(ctx context.Context) error {
 // Close ends the runners and lets go of all runs.
 func (a *Agent) Close() error {
 	a.stop()
+	if a.keeps != nil {
+		a.keeps.forget()
+	}
 	var err error
 	if s := <-a.first; s.link != nil {
 		err = s.link.close()
@@ -224,6 +234,9 @@ func (a *Agent) ready(ctx context.Context, n int) error {
 
 // attempt does what a lease says and tells the coordinator how it went. The error is the agent's.
 func (a *Agent) attempt(ctx context.Context, l *link, lease *coordinator.Lease) error {
+	if a.alone != nil {
+		return a.alone
+	}
 	t := &try{a: a, link: l, lease: lease, began: time.Now()}
 	a.mu.Lock()
 	a.running[lease.Attempt] = t

@@ -147,7 +147,8 @@ type Ended struct {
 
 // A Committed is the commit of one attempt.
 type Committed struct {
-	Attempt job.AttemptID `json:"attempt"`
-	Node    string        `json:"node"`
-	Result  Result        `json:"result"`
+	Attempt     job.AttemptID `json:"attempt"`
+	Node        string        `json:"node"`
+	Incarnation uint64        `json:"incarnation"` // of the agent that keeps its runs
+	Result      Result        `json:"result"`
 }

@@ -126,6 +126,9 @@ func (m *Machine) grantOnce(now time.Time) (effects []Effect) {
 
 // grantTo answers a want if there is a task for it. Reduces begin when no map waits: what is still being mapped comes to them later.
 func (m *Machine) grantTo(a Asked, now time.Time) ([]Effect, bool) {
+	if m.shuns(a.Want.Node) {
+		return nil, false
+	}
 	id, ok := m.queue.Take(a.Want.Node, now)
 	if m.sealed && m.queue.Len() == 0 && !ok && !m.over {
 		m.planReduces()
@@ -236,7 +239,7 @@ func (m *Machine) free() (n int) {
 		m.seat(slot{a.Want.Node, a.Want.Slot})
 	}
 	for s, at := range m.slots {
-		if (at.task == nil || !at.task.holds(s)) && m.now.Sub(at.heard) < absence {
+		if (at.task == nil || !at.task.holds(s)) && m.now.Sub(at.heard) < absence && !m.shuns(s.node) {
 			n++
 		}
 	}

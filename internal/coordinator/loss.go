@@ -18,6 +18,7 @@ func (m *Machine) lost(e Lost) (effects []Effect) {
 			delete(m.slots, s)
 		}
 	}
+	m.rift.forget(e.Node)
 	for _, t := range slices.Concat(m.maps, m.reds) {
 		switch {
 		case t.node != e.Node || t.state == waiting:

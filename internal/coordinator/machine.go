@@ -32,6 +32,7 @@ type Machine struct {
 	nodes  map[string]uint64 // incarnation of each
 	slots  map[slot]*seat
 	leases int // granted
+	rift   rift
 	sealed bool
 	digest string
 	cuts   [][]byte // borders of partitions; nil: keys are hashed

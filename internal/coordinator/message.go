@@ -48,7 +48,8 @@ type Lease struct {
 type Follow struct {
 	Sender
 	Attempt job.AttemptID `json:"attempt"`
-	Next    int           `json:"next"` // of the last Arrivals
+	Next    int           `json:"next"`              // of the last Arrivals
+	Missing []Missing     `json:"missing,omitempty"` // runs that the attempt was told of and still cannot have
 }
 
 // Arrivals are sealed runs for a reduce attempt to merge. A map that had to be done again comes again: both runs of it have the same
@@ -78,6 +79,8 @@ type Run struct {
 	Attempt job.AttemptID `json:"attempt"`
 	Node    string        `json:"node"`
 	Vector  uint64        `json:"vector"` // hash of the table of its sections
+	// Incarnation is that of the agent that keeps them: one that was started again has nothing.
+	Incarnation uint64 `json:"incarnation"`
 }
 
 // A Commit reports an attempt that succeeded and asks for it to count.

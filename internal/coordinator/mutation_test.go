@@ -61,8 +61,8 @@ var mutations = []mutation{
 		"effects = append(effects, m.again(youngest)...)", "youngest.failures++\n\t\teffects = append(effects, m.again(youngest)...)",
 	}, {
 		"a run that is lost is not replaced", "report.go",
-		"m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector})", `if t.shown.Attempt.Try == 0 {
-			m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector})
+		"m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector, c.Incarnation})", `if t.shown.Attempt.Try == 0 {
+			m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector, c.Incarnation})
 		}`,
 	}, {
 		"all is said while a map is under way", "follow.go",
@@ -73,6 +73,12 @@ var mutations = []mutation{
 	}, {
 		"a run that cannot be read stays", "report.go",
 		"mt.state == committed && mt.attempt() == f.Run {", "false {",
+	}, {
+		"runs out of reach stay", "missing.go",
+		"effects = append(effects, m.loseAll(mt.node)...)", "",
+	}, {
+		"nodes that are apart all get work", "missing.go",
+		"return true", "return false",
 	}, {
 		"a want that was withdrawn is granted", "lease.go",
 		"m.asked.remove(asked)", "",

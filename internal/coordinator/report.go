@@ -68,10 +68,10 @@ func (m *Machine) reported(e Reported) []Effect {
 		m.redsDone++
 	} else {
 		m.mapsDone++
-		m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector})
+		m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector, c.Incarnation})
 	}
 	effects = append(effects,
-		Append{Record{Committed: &Committed{c.Attempt, c.Node, c.Result.logged()}}},
+		Append{Record{Committed: &Committed{c.Attempt, c.Node, c.Incarnation, c.Result.logged()}}},
 		Judge{e.Ticket, Verdict{Accepted: true}})
 	if err := m.hopeless(); err != nil {
 		return append(effects, m.fail(err)...)

@@ -229,6 +229,11 @@ func (h *head) want(from caller, w Want) {
 
 func (h *head) follow(from caller, q Follow) {
 	h.heard(q.Sender)
+	for _, x := range q.Missing {
+		if x.Gone {
+			h.failures[x.Run.Task]++
+		}
+	}
 	f := &following{from, q, make(chan Arrivals, 1)}
 	h.follows = append(h.follows, f)
 	h.loop.follow(bg, q, f.answer)
@@ -312,7 +317,7 @@ func (h *head) watch() {
 	}
 	slots, bare := 0, 0 // that wait; of nodes that run no reduces
 	for _, a := range h.asks {
-		if len(a.answer) > 0 {
+		if len(a.answer) > 0 || m.rift.shunned[a.sender.Node] {
 			continue
 		}
 		slots++
