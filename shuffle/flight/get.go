@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"syscall"
 	"time"
 
 	arrow "github.com/apache/arrow/go/v17/arrow/flight/gen/flight"
@@ -83,6 +84,7 @@ type kept struct {
 	stamp   Stamp
 	encoded []byte
 	open    func() (io.ReadCloser, error)
+	live    bool // it comes as it is made, and once
 }
 
 func (s *service) DoGet(t *arrow.Ticket, stream arrow.FlightService_DoGetServer) error {
@@ -99,12 +101,15 @@ func (s *service) DoGet(t *arrow.Ticket, stream arrow.FlightService_DoGetServer)
 	if err := errors.Join(stale(stamp, k.encoded), s.n.current(k.stamp)); err != nil {
 		return refusal(err)
 	}
+	if k.live && binary.LittleEndian.Uint64(rest) > 0 {
+		return refusal(syscall.EPIPE) // what was sent and did not arrive is gone
+	}
 	l := &getServer{n: s.n, k: k, stream: stream, out: shuffle.WriterFrames(), pieces: binary.LittleEndian.Uint64(rest)}
 	l.ctx, l.cancel = context.WithCancel(stream.Context())
 	w := shuffle.NewPipeWriter(l, &shuffle.PipeOptions{Silence: s.n.o.Silence})
 	err = w.Open(l.ctx)
 	if err == nil {
-		err = k.copy(w)
+		err = k.copy(l.ctx, w)
 	}
 	if err != nil {
 		_ = w.Abort(err.Error())
@@ -117,15 +122,20 @@ func (s *service) DoGet(t *arrow.Ticket, stream arrow.FlightService_DoGetServer)
 	return nil // END or ABORT says it
 }
 
-// copy writes what is kept, always in the same pieces.
-func (k *kept) copy(w io.Writer) error {
+// copy writes what is kept, always in the same pieces, or what is offered, as it comes.
+func (k *kept) copy(ctx context.Context, w io.Writer) error {
 	from, err := k.open()
 	if err != nil {
 		return err
 	}
+	read := io.ReadFull
+	if k.live {
+		read = io.Reader.Read
+		defer context.AfterFunc(ctx, func() { _ = from.Close() })() // who makes it learns that the reader is gone
+	}
 	buf := make([]byte, shuffle.MaxPiece)
 	for {
-		n, err := io.ReadFull(from, buf)
+		n, err := read(from, buf)
 		if n > 0 {
 			if _, werr := w.Write(buf[:n]); werr != nil {
 				return errors.Join(werr, from.Close())

@@ -10,6 +10,8 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	arrow "github.com/apache/arrow/go/v17/arrow/flight/gen/flight"
@@ -113,6 +115,9 @@ func (n *Node) Close() error {
 	return errors.Join(errs...)
 }
 
+// Address returns where others find the node.
+func (n *Node) Address() string { return n.o.Address }
+
 // Advance refuses frames of that job with a lower epoch from now on, also in netpipes that are open: their ends fail with shuffle.ErrStale.
 func (n *Node) Advance(job string, epoch uint64) {
 	n.mu.Lock()
@@ -166,14 +171,29 @@ func (n *Node) Make(from ...Stamp) (writers []shuffle.Descriptor, r shuffle.Pipe
 
 // Keep lets others read, as often as they like, what open returns: always the same bytes, the work of the attempt of the stamp. forget ends that.
 func (n *Node) Keep(s Stamp, open func() (io.ReadCloser, error)) (d shuffle.Descriptor, forget func(), err error) {
-	encoded, err := s.encode()
-	if err != nil {
+	return n.keep(&kept{stamp: s, open: open})
+}
+
+// Offer lets one other read from r, as it comes and once. r is closed when the other has read all, or has gone; its Close may be called during a Read.
+// forget ends the offer, if nobody has taken it.
+func (n *Node) Offer(s Stamp, r io.ReadCloser) (d shuffle.Descriptor, forget func(), err error) {
+	var taken atomic.Bool
+	return n.keep(&kept{stamp: s, live: true, open: func() (io.ReadCloser, error) {
+		if taken.Swap(true) {
+			return nil, fmt.Errorf("somebody has read it before: %w", syscall.EPIPE)
+		}
+		return r, nil
+	}})
+}
+
+func (n *Node) keep(k *kept) (d shuffle.Descriptor, forget func(), err error) {
+	if k.encoded, err = k.stamp.encode(); err != nil {
 		return "", nil, err
 	}
 	token := rand.Text()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.kept[token] = &kept{stamp: s, encoded: encoded, open: open}
+	n.kept[token] = k
 	return n.descriptor(token), func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
