@@ -36,7 +36,7 @@ func runChild(config string) error {
 	if c.Listen.Identity, err = identity.Load(c.Node); err != nil {
 		return err
 	}
-	c.Listen.anywhere = true
+	c.Listen.Anywhere = true
 	if c.Disk > 0 {
 		if err := os.MkdirAll(c.Listen.Dir, 0o700); err != nil {
 			return err

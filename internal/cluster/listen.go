@@ -29,7 +29,7 @@ type Listening struct {
 	AdvertiseRoutes  string // likewise
 	MaxStore         int64  // bytes; 0: what the engine finds fit for the disk
 
-	anywhere bool // tests keep things in passing places
+	Anywhere bool // Dir may be one that systems empty, for tests
 }
 
 // A Server is an engine that others connect to.
@@ -90,7 +90,7 @@ func (l *Listening) options() (*server.Options, error) {
 		return nil, errors.New("it needs the identity of a coordinator")
 	case l.Dir == "":
 		return nil, errors.New("it needs a directory")
-	case passing(l.Dir) && !l.anywhere:
+	case passing(l.Dir) && !l.Anywhere:
 		return nil, fmt.Errorf("%w: %s is emptied by the system", ErrUnsafe, l.Dir)
 	case len(l.Peers) == 2:
 		return nil, errors.New("two servers lose their majority with either: it needs three, or one")

@@ -58,7 +58,7 @@ func newTrio(t testing.TB) *trio {
 		name := fmt.Sprintf("s-%d", i)
 		tr.listening[i] = &Listening{
 			Identity: issue(t, tr.ca, identity.Coordinator, name), Dir: filepath.Join(tr.dir, name),
-			Clients: strings.Replace(peer, "6222", "4222", 1), Routes: peer, Peers: peers, anywhere: true,
+			Clients: strings.Replace(peer, "6222", "4222", 1), Routes: peer, Peers: peers, Anywhere: true,
 		}
 	}
 	t.Cleanup(func() {
@@ -163,7 +163,7 @@ func TestThreeServers(t *testing.T) {
 func alone(t testing.TB) (*identity.Authority, *Server) {
 	t.Helper()
 	ca, dir := newAuthority(t)
-	s, err := Listen(&Listening{Identity: issue(t, ca, identity.Coordinator, "s-1"), Dir: filepath.Join(dir, "s-1"), Clients: "127.0.0.1:0", anywhere: true})
+	s, err := Listen(&Listening{Identity: issue(t, ca, identity.Coordinator, "s-1"), Dir: filepath.Join(dir, "s-1"), Clients: "127.0.0.1:0", Anywhere: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,11 +305,11 @@ func TestListeningIsChecked(t *testing.T) {
 		{Listening{Identity: a, Dir: dir, Clients: "127.0.0.1:0"}, "it needs the identity of a coordinator"},
 		{Listening{Identity: c, Clients: "127.0.0.1:0"}, "it needs a directory"},
 		{Listening{Identity: c, Dir: "/tmp/x", Clients: "127.0.0.1:0"}, "unsafe engine: /tmp/x is emptied by the system"},
-		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1", anywhere: true}, `address "127.0.0.1": want host:port`},
-		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:x", anywhere: true}, `address "127.0.0.1:x": port "x" is no number`},
-		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:0", Peers: []string{"a:1", "b:1"}, anywhere: true}, "two servers lose their majority with either: it needs three, or one"},
-		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:0", Peers: []string{"a:1", "b:1", "c:1"}, anywhere: true}, "peers, and no address where they connect"},
-		{Listening{Identity: c, Dir: dir, Clients: busy, anywhere: true}, "listen tcp " + busy + ": bind: address already in use"},
+		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1", Anywhere: true}, `address "127.0.0.1": want host:port`},
+		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:x", Anywhere: true}, `address "127.0.0.1:x": port "x" is no number`},
+		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:0", Peers: []string{"a:1", "b:1"}, Anywhere: true}, "two servers lose their majority with either: it needs three, or one"},
+		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:0", Peers: []string{"a:1", "b:1", "c:1"}, Anywhere: true}, "peers, and no address where they connect"},
+		{Listening{Identity: c, Dir: dir, Clients: busy, Anywhere: true}, "listen tcp " + busy + ": bind: address already in use"},
 	} {
 		s, err := Listen(&tt.l)
 		if s != nil {

@@ -305,6 +305,26 @@ func (l *Log) present(ctx context.Context) error {
 	return nil
 }
 
+// Last returns the last record of the log; false if it has none.
+func (l *Log) Last(ctx context.Context) (r Record, ok bool, err error) {
+	l.mu.Lock()
+	known := l.last
+	l.mu.Unlock()
+	seq, data, err := l.end(ctx, known)
+	if err != nil || seq == 0 {
+		return r, false, err
+	}
+	e, err := parseEntry(seq, data)
+	if err != nil {
+		return r, false, fmt.Errorf("log of job %s: %w", l.job, err)
+	}
+	e.yield(func(x Record, _ error) bool {
+		r = x
+		return true
+	})
+	return r, true, nil
+}
+
 // Read yields the records from the first to the last that was in the log when it began, in order, those of
 // Lead included. It stops at the first error, which it yields: ErrFenced when this Log leads an epoch and there is a higher one.
 // Data is the caller's.

@@ -127,9 +127,10 @@ func (Discard) effect() {}
 func (Finish) effect()  {}
 func (Fail) effect()    {}
 
-// A Record is one entry of the job log. Exactly one field is set.
+// A Record is one entry of the job log. Exactly one field is set, but for Began, which goes with Spec.
 type Record struct {
-	Spec      *job.Spec  `json:"spec,omitempty"`
+	Spec      *job.Spec  `json:"spec,omitempty"` // the first
+	Began     time.Time  `json:"began,omitzero"`
 	Plan      string     `json:"plan,omitempty"` // digest of the sealed plan
 	Cuts      [][]byte   `json:"cuts,omitempty"` // borders of partitions
 	Committed *Committed `json:"committed,omitempty"`
@@ -140,6 +141,9 @@ type Record struct {
 
 // An Ended is how a job has ended.
 type Ended struct {
+	Name      string          `json:"name,omitempty"`
+	Began     time.Time       `json:"began"`
+	Took      time.Duration   `json:"took_ns"`
 	Error     string          `json:"error,omitempty"`
 	Cancelled bool            `json:"cancelled,omitempty"`
 	Result    json.RawMessage `json:"result,omitempty"` // a job.Result without its parts

@@ -20,8 +20,12 @@ type Desk struct {
 	cl    *cluster.Cluster
 	epoch uint64
 	hold  time.Duration // how long a want is kept without an answer
+	// term is the time of the leader. After it nothing is answered but that: what the jobs come to is for the next leader to say.
+	term context.Context
 	// behind, if not nil, is told that somebody knows of a later leader.
 	behind func(epoch uint64)
+	// works, if not nil, reports whether a node may have work.
+	works func(node string, incarnation uint64) bool
 
 	mu      sync.Mutex
 	jobs    map[string]*entry
@@ -56,7 +60,7 @@ const hold = time.Second
 
 // NewDesk returns a desk without jobs, for the leader of an epoch.
 func NewDesk(cl *cluster.Cluster, epoch uint64) *Desk {
-	return &Desk{cl: cl, epoch: epoch, hold: hold, jobs: map[string]*entry{}, slots: map[slot]*entry{}, changed: make(chan struct{})}
+	return &Desk{cl: cl, epoch: epoch, hold: hold, term: context.Background(), jobs: map[string]*entry{}, slots: map[slot]*entry{}, changed: make(chan struct{})}
 }
 
 // Serve answers agents until Close, whatever becomes of ctx.
@@ -114,6 +118,9 @@ func handler[Q, A any](d *Desk, f func(context.Context, *Q) (A, error), sender f
 			}
 		}
 		a, err := f(ctx, &q)
+		if d.term.Err() != nil {
+			return nil, errDeposed
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -128,9 +135,14 @@ func (d *Desk) admit(ctx context.Context, s *coordinator.Sender) error {
 	if s.Node != node {
 		return &cluster.RemoteError{Code: "error", Text: fmt.Sprintf("%s: node %s speaks as %s", subject, node, s.Node)}
 	}
-	if s.Epoch > d.epoch && d.behind != nil {
-		d.behind(s.Epoch)
+	switch {
+	case s.Epoch > d.epoch:
+		if d.behind != nil {
+			d.behind(s.Epoch)
+		}
 		return errDeposed
+	case s.Job != "" && s.Epoch < d.epoch:
+		return &cluster.RemoteError{Code: brief.CodeStale, Text: fmt.Sprintf("epoch %d is over, %d is the latest", s.Epoch, d.epoch)}
 	}
 	return nil
 }
@@ -165,6 +177,13 @@ func (d *Desk) entry(job string) *entry {
 	return e
 }
 
+// tell has agents learn of the job.
+func (e *entry) tell(b *brief.Brief) {
+	e.desk.mu.Lock()
+	defer e.desk.mu.Unlock()
+	e.brief = b
+}
+
 // begin has agents find the coordinator of the job.
 func (e *entry) begin(c *coordinator.Coordinator) {
 	e.desk.mu.Lock()
@@ -194,9 +213,21 @@ func (e *entry) offer(tasks int) {
 	defer d.mu.Unlock()
 	e.waiting = tasks
 	if tasks > 0 {
-		close(d.changed)
-		d.changed = make(chan struct{})
+		d.poke()
 	}
+}
+
+// look has all who wait for work look again.
+func (d *Desk) look() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.poke()
+}
+
+// poke is look with mu held.
+func (d *Desk) poke() {
+	close(d.changed)
+	d.changed = make(chan struct{})
 }
 
 // lost tells all jobs that a node is gone.
@@ -251,6 +282,9 @@ func (d *Desk) want(ctx context.Context, w *coordinator.Want) (a brief.Assignmen
 		d.mu.Lock()
 		changed, best := d.changed, d.choose()
 		d.mu.Unlock()
+		if d.works != nil && !d.works(w.Node, w.Incarnation) {
+			best = nil
+		}
 		for _, e := range best {
 			if a, ok := d.try(ctx, e, s, w); ok {
 				return a, nil

@@ -27,6 +27,10 @@ type texts struct {
 	wg  sync.WaitGroup
 }
 
+func newTexts(ctx context.Context, data *flight.Node, print Printer, jobID string, epoch uint64) *texts {
+	return &texts{ctx: ctx, data: data, print: print, job: jobID, epoch: epoch, all: map[job.TaskID]*text{}}
+}
+
 // A text is what one attempt prints.
 type text struct {
 	try  int
@@ -104,12 +108,11 @@ func (t *texts) arrived(ctx context.Context, a job.AttemptID) error {
 func (t *texts) done(a job.AttemptID) error { return t.print.Done(a) }
 
 // close ends all netpipes.
-func (t *texts) close() error {
+func (t *texts) close() {
 	t.mu.Lock()
 	for _, x := range t.all {
 		x.stop()
 	}
 	t.mu.Unlock()
 	t.wg.Wait()
-	return nil
 }

@@ -36,6 +36,7 @@ func ToNode(node, what string) string { return "node." + node + "." + what }
 const (
 	CodeOver    = "over"    // no such job, or not any more: its agents let go of it
 	CodeDeposed = "deposed" // the answerer does not lead: ask again
+	CodeStale   = "stale"   // the question is of an epoch that is over: what was asked stays open
 	CodeJob     = "job"     // the job cannot be done, by anybody
 )
 

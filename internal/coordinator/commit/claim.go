@@ -276,7 +276,8 @@ func (c *Claim) Err() error {
 	}
 }
 
-// Finished returns what Take published because an earlier job had decided so, nil if there was no such decision.
+// Finished returns what Take published because an earlier job had decided so, or what a coordinator before this one has published of the same job; nil
+// if there is neither.
 func (c *Claim) Finished() *job.Manifest { return c.finished }
 
 // Uploads returns the record of this job's uploads.
@@ -303,6 +304,10 @@ func (c *Claim) open(ctx context.Context) error {
 	m, found, err := c.out.manifest(ctx)
 	if err != nil {
 		return err
+	}
+	if c.out.opts.Succeeds && m != nil && m.Job == c.doc.Job {
+		c.finished, c.old = m, m
+		return c.out.sweep(ctx, c.name, nil)
 	}
 	if !c.out.opts.Overwrite {
 		if found {
