@@ -18,6 +18,7 @@
 //	job
 //	mapper   reducer
 //	internal/pattern   internal/inflate   internal/hostfn
+//	internal/locate
 //	internal/codecache   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/tempdir   internal/guest   internal/identity   store/s3   store/swift   store/file   store/mem   store/storetest
 //	internal/remote
 //	store

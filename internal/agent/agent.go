@@ -17,6 +17,7 @@ import (
 
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/coordinator/plan"
+	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/internal/runner"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/store"
@@ -76,6 +77,8 @@ type Job struct {
 	Network *Network
 	// Readers is how many objects of one slot are read at once; 0: one after the other, for stores on this very machine.
 	Readers int
+	// Disks, if not nil, has for each input who opens its objects from this node's own disks; nil where nothing of it lies here.
+	Disks []locate.Disk
 }
 
 // An Agent works for one job. Make it with [New], let it [Agent.Run], then Close it.

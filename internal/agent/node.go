@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/internal/codecache"
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/coordinator/brief"
+	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/shuffle/flight"
 	"github.com/millrace/millrace/store"
@@ -26,6 +27,7 @@ type NodeOptions struct {
 	Schemes store.Schemes
 	Dir     string // where programs are kept
 
+	Where     *locate.Config   // says which objects lie on disks of this node; nil: none
 	Cache     *codecache.Cache // of compiled modules; nil: the user's own
 	InProcess *job.Job         // the program of all jobs, in this process; nil: there is none. For tests
 	Log       *slog.Logger     // nil: nothing is logged

@@ -71,4 +71,47 @@ func (s *cluster) replicas(t *testing.T) {
 		t.Fatal(err)
 	}
 	is("a", o.ETag, replica.NotHere)
+
+	d, err := b.Disks(ctx, etc, s.c.Devices(0), s.c.Nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := 0
+	for o, err := range b.List(ctx, "", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed++
+		f, err := d.Open(o)
+		switch o.Key {
+		case "large":
+			if !errors.Is(err, replica.Manifest) {
+				t.Errorf("%s: got %v, want %q", o.Key, err, replica.Manifest)
+			}
+			continue
+		case "small":
+			if !errors.Is(err, replica.Unclear) {
+				t.Errorf("%s: got %v, want %q", o.Key, err, replica.Unclear)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%q, as listed: %v", o.Key, err)
+			continue
+		}
+		if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got, body) {
+			t.Errorf("%q, as listed: got %d bytes, %v, want %d", o.Key, len(got), err, len(body))
+		}
+		f.Close()
+		o.Size++
+		if _, err := d.Open(o); !errors.Is(err, replica.OtherVersion) {
+			t.Errorf("%q of another size: got %v, want %q", o.Key, err, replica.OtherVersion)
+		}
+	}
+	if listed != len(keys)+1 { // without "a", with "small" and "large"
+		t.Errorf("%d objects listed, want %d", listed, len(keys)+1)
+	}
+	if _, err := b.Disks(ctx, "endpoints", s.c.Devices(0), s.c.Nodes); err == nil {
+		t.Error("disks without rings: no error")
+	}
 }

@@ -27,7 +27,7 @@ const (
 var now = time.Unix(1795290000, 0)
 
 // newNode makes a node that is one of two in its ring, and returns the directory of the object /a/c/o on it.
-func newNode(t *testing.T) (*Node, string) {
+func newNode(t testing.TB) (*Node, string) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "object.ring.gz")
 	f, err := os.Create(name)
@@ -56,7 +56,7 @@ func newNode(t *testing.T) (*Node, string) {
 }
 
 // lay writes a file with metadata, in attributes of 100 bytes.
-func lay(t *testing.T, dir, name, text string, meta map[string]string) {
+func lay(t testing.TB, dir, name, text string, meta map[string]string) {
 	t.Helper()
 	file := filepath.Join(dir, name)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
@@ -212,5 +212,18 @@ func TestManyFiles(t *testing.T) {
 	}
 	if _, err := n.open("a", "c", "o", etagOf(body), now); err != Unclear {
 		t.Errorf("got %v, want %v", err, Unclear)
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	n, dir := newNode(b)
+	lay(b, dir, timestamp+".data", body, usual())
+	b.ReportAllocs()
+	for b.Loop() {
+		f, err := n.open("a", "c", "o", etagOf(body), now)
+		if err != nil {
+			b.Fatal(err)
+		}
+		f.Close()
 	}
 }
