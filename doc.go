@@ -17,6 +17,7 @@
 //	job
 //	mapper   reducer
 //	internal/pattern   internal/inflate   internal/hostfn
+//	internal/home
 //	internal/codecache   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/tempdir   internal/guest   internal/identity   store/s3   store/swift   store/file   store/mem   store/storetest
 //	internal/remote
 //	store
