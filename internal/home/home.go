@@ -36,6 +36,9 @@ type Home struct {
 
 // Begin makes a new cluster in dir: its authority, and the identity of its first coordinator.
 func Begin(dir, cluster, node string) (*Home, error) {
+	if err := (identity.Peer{Cluster: cluster, Role: identity.Coordinator, Name: node}).Check(); err != nil {
+		return nil, err
+	}
 	if err := vacant(dir); err != nil {
 		return nil, err
 	}
@@ -60,6 +63,10 @@ func Begin(dir, cluster, node string) (*Home, error) {
 
 // Open opens the home in dir.
 func Open(dir string) (*Home, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
 	n, err := identity.Load(nodeDir(dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", dir, ErrNone)
