@@ -25,6 +25,34 @@ type clusterInitCmd struct {
 	dirFlag
 	Name string `default:"millrace" placeholder:"NAME" help:"Name of the cluster (default ${default})."`
 	Node string `placeholder:"NAME" help:"Name of this node (default: that of the machine)."`
+	onceFlag
+}
+
+// A onceFlag is for what starts a machine each time.
+type onceFlag struct {
+	Once bool `help:"Do nothing if this machine is a node already."`
+}
+
+// printNode prints which node this machine is.
+func printNode(w io.Writer, h *home.Home) error {
+	_, err := fmt.Fprintf(w, "cluster      %s\nnode         %v\nfingerprint  %s\nexpires      %s\n", h.Identity.Cluster, h.Identity, h.Identity.Fingerprint(),
+		h.Identity.Expires.UTC().Format(time.DateOnly))
+	if err == nil && len(h.Servers) > 0 {
+		_, err = fmt.Fprintf(w, "servers      %s\n", strings.Join(h.Servers, " "))
+	}
+	return err
+}
+
+// is returns the node that this machine is, if that is enough.
+func (f *onceFlag) is(dir string) (*home.Home, error) {
+	if !f.Once {
+		return nil, nil
+	}
+	h, err := home.Open(dir)
+	if errors.Is(err, home.ErrNone) {
+		return nil, nil
+	}
+	return h, err
 }
 
 func (c *clusterInitCmd) Help() string {
@@ -39,6 +67,12 @@ The first "millrace serve" on this machine prepares the cluster's engine.
 }
 
 func (c *clusterInitCmd) Run(a *app) error {
+	if h, err := c.is(c.Dir); h != nil || err != nil {
+		if err != nil {
+			return err
+		}
+		return printNode(a.stdout, h)
+	}
 	node := c.Node
 	if node == "" {
 		var err error
@@ -50,8 +84,7 @@ func (c *clusterInitCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.stdout, "cluster      %s\nnode         %v\nauthority    %s\nfingerprint  %s\n", h.Identity.Cluster, h.Identity, h.Dir+"/authority", h.Identity.Fingerprint())
-	return err
+	return printNode(a.stdout, h)
 }
 
 // machine returns the name of this machine, as one of a node.
@@ -107,9 +140,11 @@ func (c *clusterTokenCmd) Run(a *app) error {
 // A clusterJoinCmd joins a cluster.
 type clusterJoinCmd struct {
 	Server string `arg:"" help:"Where the cluster has begun: HOST or HOST:PORT."`
-	Token  string `arg:"" optional:"" help:"The token; read from standard input unless given."`
+	Token  string `arg:"" optional:"" xor:"token" help:"The token; read from standard input unless given."`
 	dirFlag
-	Replace bool `help:"Replace the node that is here, as when its certificate has expired."`
+	TokenFile string `xor:"token" placeholder:"FILE" help:"Read the token from FILE."`
+	Replace   bool   `help:"Replace the node that is here, as when its certificate has expired."`
+	onceFlag
 }
 
 func (c *clusterJoinCmd) Help() string {
@@ -120,29 +155,47 @@ func (c *clusterJoinCmd) Help() string {
 }
 
 func (c *clusterJoinCmd) Run(a *app) error {
+	if h, err := c.is(c.Dir); h != nil || err != nil {
+		if err != nil {
+			return err
+		}
+		return printNode(a.stdout, h)
+	}
 	address, err := at(c.Server, "", joinPort)
 	if err != nil {
 		return err
 	}
-	token := c.Token
-	if token == "" {
-		line, err := bufio.NewReader(io.LimitReader(a.stdin, 4096)).ReadString('\n')
-		if token = strings.TrimSpace(line); token == "" {
-			return errors.Join(errors.New("no token on standard input"), notEOF(err))
-		}
+	token, err := c.token(a.stdin)
+	if err != nil {
+		return err
 	}
 	h, err := home.Join(a.ctx, address, token, c.Dir, c.Replace)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.stdout, "cluster  %s\nnode     %v\nservers  %s\nexpires  %s\n", h.Identity.Cluster, h.Identity, strings.Join(h.Servers, " "),
-		h.Identity.Expires.UTC().Format(time.DateOnly))
-	return err
+	return printNode(a.stdout, h)
 }
 
-func notEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
+// token returns the token as it was given, or else reads it.
+func (c *clusterJoinCmd) token(stdin io.Reader) (string, error) {
+	if c.Token != "" {
+		return c.Token, nil
 	}
-	return err
+	where, from := "standard input", stdin
+	if c.TokenFile != "" {
+		f, err := os.Open(c.TokenFile)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", c.TokenFile, cause(err))
+		}
+		defer f.Close()
+		where, from = c.TokenFile, f
+	}
+	line, err := bufio.NewReader(io.LimitReader(from, 4096)).ReadString('\n')
+	if line = strings.TrimSpace(line); line != "" {
+		return line, nil
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("%s: %w", where, err)
+	}
+	return "", fmt.Errorf("no token on %s", where)
 }

@@ -36,7 +36,7 @@ without any one of them.
 
 // natsFlags name an engine that is not one of millrace serve.
 type natsFlags struct {
-	Nats        []string `group:"engine" name:"nats" placeholder:"URL" help:"Use the NATS servers there, and serve no engine."`
+	Nats        []string `group:"engine" name:"nats" env:"MILLRACE_NATS" placeholder:"URL" help:"Use the NATS servers there, and serve no engine."`
 	Creds       string   `group:"engine" placeholder:"FILE" help:"Credentials for them."`
 	NatsCA      string   `group:"engine" name:"nats-ca" placeholder:"FILE" help:"Authorities of their certificates (default: the system's)."`
 	NatsSystem  string   `group:"engine" name:"nats-system" placeholder:"FILE" help:"Credentials of their system account, by which serve asks whether they sync what they acknowledge."`

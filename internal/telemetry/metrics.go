@@ -60,10 +60,15 @@ func NewMetrics(version string, source Source) *Metrics {
 // Appended says how long an append to a job log took.
 func (m *Metrics) Appended(took time.Duration) { m.appends.Observe(took.Seconds()) }
 
-// Handler returns what answers Prometheus.
-func (m *Metrics) Handler() http.Handler {
+// Handler returns what answers Prometheus at /metrics and, at /ready, whoever asks whether the daemon is ready.
+func (m *Metrics) Handler(ready func() bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		if !ready() {
+			http.Error(w, "not yet", http.StatusServiceUnavailable)
+		}
+	})
 	return mux
 }
 
