@@ -140,7 +140,7 @@ func (c *clusterTokenCmd) Run(a *app) error {
 // A clusterJoinCmd joins a cluster.
 type clusterJoinCmd struct {
 	Server string `arg:"" help:"Where the cluster has begun: HOST or HOST:PORT."`
-	Token  string `arg:"" optional:"" xor:"token" help:"The token; read from standard input unless given."`
+	Token  string `arg:"" optional:"" help:"The token; read from standard input unless given."`
 	dirFlag
 	TokenFile string `xor:"token" placeholder:"FILE" help:"Read the token from FILE."`
 	Replace   bool   `help:"Replace the node that is here, as when its certificate has expired."`
@@ -178,7 +178,10 @@ func (c *clusterJoinCmd) Run(a *app) error {
 
 // token returns the token as it was given, or else reads it.
 func (c *clusterJoinCmd) token(stdin io.Reader) (string, error) {
-	if c.Token != "" {
+	switch {
+	case c.Token != "" && c.TokenFile != "":
+		return "", errors.New("a token, and --token-file: one of them")
+	case c.Token != "":
 		return c.Token, nil
 	}
 	where, from := "standard input", stdin
