@@ -18,13 +18,13 @@ const (
 	joinPort    = "7740" // new nodes, to the coordinator with the authority
 	clientsPort = "7741" // agents, coordinators and clients, to the cluster's engine
 	routesPort  = "7742" // servers of the engine, among themselves
-	dataPort    = "7743" // runs, programs and printed lines, among all nodes
+	dataPort    = "7743" // programs, plans and printed lines, to a coordinator
+	agentPort   = "7745" // runs, to an agent
 )
 
 // daemonFlags are those of serve and agent.
 type daemonFlags struct {
 	Config configFile `placeholder:"FILE" help:"Read what flags say, by their names, from FILE (YAML). Flags come first."`
-	dirFlag
 
 	LogFormat string `group:"other" enum:"text,json" default:"text" help:"How the log is written to stderr: ${enum}."`
 	LogLevel  string `group:"other" enum:"debug,info,warn,error" default:"info" help:"What is logged at least: ${enum}."`
@@ -33,7 +33,7 @@ type daemonFlags struct {
 
 // A dirFlag says which node of which cluster this machine is.
 type dirFlag struct {
-	Dir string `default:"/var/lib/millrace" placeholder:"DIR" help:"Where this machine keeps its identity in the cluster (default ${default})."`
+	Dir string `default:"/var/lib/millrace" placeholder:"DIR" help:"Where this node keeps its identity in the cluster (default ${default})."`
 }
 
 // daemon marks commands that run until they are told to end, and see to signals themselves.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -17,6 +18,7 @@ import (
 // A serveCmd is a coordinator: it leads jobs, or stands by, and serves the cluster's engine.
 type serveCmd struct {
 	daemonFlags
+	dirFlag
 	Address string   `group:"addresses" placeholder:"HOST" help:"The address of this machine for the others; it listens there alone (default: on all that it has)."`
 	Join    string   `group:"addresses" placeholder:"HOST:PORT" help:"Where nodes join, if the cluster has begun here (default :7740)."`
 	Clients string   `group:"addresses" placeholder:"HOST:PORT" help:"Where nodes reach the cluster's engine (default :7741)."`
@@ -132,6 +134,11 @@ func (s *serving) addresses() (err error) {
 }
 
 func (s *serving) run(ctx context.Context) error {
+	if len(s.Nats) == 0 { // for the commands on this machine
+		if err := s.home.SetServers(s.servers("localhost")); err != nil {
+			return err
+		}
+	}
 	// Others may join before there is a majority: they are to be it.
 	if err := s.welcome(ctx); err != nil {
 		return err
@@ -193,19 +200,19 @@ func (s *serving) welcome(ctx context.Context) error {
 		return err
 	}
 	s.log.Info("nodes can join", "address", l.Addr().String(), "fingerprint", a.Fingerprint())
-	s.then(listenHTTP(tls.NewListener(l, s.home.Identity.JoinTLS()), home.Welcome(a, s.servers()), s.log))
+	s.then(listenHTTP(tls.NewListener(l, s.home.Identity.JoinTLS()), home.Welcome(a, s.servers("")), s.log))
 	return nil
 }
 
-// servers returns where nodes reach the cluster's engine.
-func (s *serving) servers() (all []string) {
+// servers returns where nodes reach the cluster's engine. A server that has no address of its own is at host.
+func (s *serving) servers(host string) (all []string) {
 	_, port, _ := net.SplitHostPort(s.clients)
 	for _, p := range s.peers {
 		host, _, _ := net.SplitHostPort(p)
 		all = append(all, net.JoinHostPort(host, port))
 	}
 	if len(all) == 0 {
-		all = []string{net.JoinHostPort(s.Address, port)}
+		all = []string{net.JoinHostPort(cmp.Or(s.Address, host), port)}
 	}
 	return all
 }
@@ -231,11 +238,7 @@ func (s *serving) engine(ctx context.Context) (*cluster.Cluster, error) {
 			return nil, err
 		}
 		_, port, _ := net.SplitHostPort(s.clients)
-		host := s.Address
-		if host == "" {
-			host = "localhost"
-		}
-		servers = []string{net.JoinHostPort(host, port)}
+		servers = []string{net.JoinHostPort(cmp.Or(s.Address, "localhost"), port)} // it knows the others
 	}
 	r, err := s.remote(s.home, servers)
 	if err != nil {

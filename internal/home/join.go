@@ -144,6 +144,15 @@ func readServers(dir string) ([]string, error) {
 	return servers, nil
 }
 
+// SetServers says where the cluster's engine is reached.
+func (h *Home) SetServers(servers []string) error {
+	if err := writeServers(h.Dir, servers); err != nil {
+		return err
+	}
+	h.Servers = servers
+	return nil
+}
+
 func writeServers(dir string, servers []string) error {
 	name := filepath.Join(dir, "servers")
 	if err := os.WriteFile(name+".new", []byte(strings.Join(servers, "\n")+"\n"), 0o600); err != nil {
