@@ -18,8 +18,8 @@
 //	job
 //	mapper   reducer
 //	internal/pattern   internal/inflate   internal/hostfn
-//	internal/locate
-//	internal/codecache   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/tempdir   internal/guest   internal/identity   store/s3   store/swift   store/file   store/mem   store/storetest
+//	internal/locate   internal/home
+//	internal/codecache   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/telemetry   internal/tempdir   internal/guest   internal/identity   store/s3   store/swift   store/file   store/mem   store/storetest
 //	internal/remote
 //	store
 //
@@ -36,8 +36,10 @@
 //	github.com/nats-io                       internal/cluster
 //	github.com/ncw/swift                     store/swift
 //	github.com/pierrec/lz4                   shuffle
+//	github.com/prometheus                    internal/telemetry
 //	github.com/schollz/progressbar           cmd/millrace
 //	github.com/tetratelabs/wazero            sandbox
+//	go.opentelemetry.io                      internal/telemetry
 //	go.yaml.in/yaml                          job/jobfile
 //	google.golang.org/grpc                   shuffle/flight
 package millrace
