@@ -17,8 +17,8 @@
 //	job
 //	mapper   reducer
 //	internal/pattern   internal/inflate   internal/hostfn
-//	internal/codecache   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/tempdir   internal/guest   internal/identity   store/s3   store/swift   store/file   store/mem   store/storetest
-//	internal/remote
+//	internal/codecache   internal/crashfs   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/tempdir   internal/guest   internal/identity   store/s3   store/swift   store/file   store/mem   store/storetest
+//	internal/remote   internal/built
 //	store
 //
 // What users copy imports only what users can:
