@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -141,6 +142,12 @@ type three struct {
 
 func newThree(t testing.TB, disk [3]int) *three {
 	t.Helper()
+	return newThreeIn(t, disk, [3]string{})
+}
+
+// newThreeIn is newThree with the directories of what the servers keep; "": one beside the others.
+func newThreeIn(t testing.TB, disk [3]int, dirs [3]string) *three {
+	t.Helper()
 	ca, dir := newAuthority(t)
 	th := &three{ca: ca}
 	var routes [3]string
@@ -153,7 +160,7 @@ func newThree(t testing.TB, disk [3]int) *three {
 		if _, err := ca.Issue(identity.Coordinator, name, node); err != nil {
 			t.Fatal(err)
 		}
-		l := Listening{Dir: dir + "/" + name, Clients: strings.Replace(routes[i], "6222", "4222", 1), Routes: routes[i],
+		l := Listening{Dir: cmp.Or(dirs[i], dir+"/"+name), Clients: strings.Replace(routes[i], "6222", "4222", 1), Routes: routes[i],
 			AdvertiseRoutes: "127.0.0.1:9"} // nobody there: the lines are the only way
 		for j := range routes {
 			if i == j {
