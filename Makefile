@@ -89,6 +89,11 @@ soak-hotkey: deps ## Reduce a key with a hundred million values, as WebAssembly 
 soak-cluster: ## Check 200 histories of job logs on three servers that are killed, stopped and cut off; fill their disks.
 	$(GO) test -count=1 -v -run '^(TestHistories|TestFullDisks)$$' -timeout 120m ./internal/cluster -cluster.histories 200
 
+.PHONY: soak-power
+soak-power: deps ## Cut the power of servers of job logs, alone and of three, and of the disk of an output, 200 times each.
+	$(GO) test -count=1 -v -run '^TestPowerLoss$$' -timeout 180m ./internal/cluster -power.losses 200
+	$(GO) test -count=1 -v -run '^TestPowerLoss$$' -timeout 60m ./internal/chaos -power.losses 200
+
 .PHONY: soak-sandbox
 soak-sandbox: deps ## Restore a guest a million times; open 10,000 damaged modules, in a jail and in jobs, as root and as an ordinary user.
 	SANDBOX_SOAK=1000000 $(GO) test -count=1 -v -run '^TestCanaries$$' -timeout 60m ./sandbox

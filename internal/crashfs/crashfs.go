@@ -4,12 +4,17 @@ package crashfs
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/millrace/millrace/internal/built"
 )
@@ -43,6 +48,7 @@ func Mount(tb testing.TB, opts *Options) *FS {
 	if os.Geteuid() != 0 {
 		tb.Skip("needs root, to mount a file system")
 	}
+	sweep()
 	bin, err := built.Program(tb.Context(), "internal/crashfs/mount")
 	if err != nil {
 		tb.Fatal(err)
@@ -52,7 +58,7 @@ func Mount(tb testing.TB, opts *Options) *FS {
 	if opts != nil && opts.Strict {
 		args = append(args, "-strict")
 	}
-	fs.cmd = exec.Command(bin, args...)
+	fs.cmd = exec.CommandContext(context.Background(), bin, args...) // tb.Context ends before its clean-up
 	fs.cmd.Stderr = os.Stderr
 	if fs.in, err = fs.cmd.StdinPipe(); err != nil {
 		tb.Fatal(err)
@@ -75,6 +81,17 @@ func Mount(tb testing.TB, opts *Options) *FS {
 	})
 	fs.answer("")
 	return fs
+}
+
+// sweep takes away what the servers of killed tests have left mounted.
+func sweep() {
+	mounts, _ := os.ReadFile("/proc/self/mounts")
+	for line := range strings.Lines(string(mounts)) {
+		f := strings.Fields(line) // device, directory, type
+		if _, err := os.Stat(f[1]); f[2] == "fuse.crash" && errors.Is(err, unix.ENOTCONN) {
+			_ = unix.Unmount(f[1], unix.MNT_DETACH)
+		}
+	}
 }
 
 // Cut has every operation fail from now on: nothing becomes durable any more.

@@ -27,6 +27,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -49,6 +51,13 @@ func run(dir string, strict bool) error {
 		return err
 	}
 	fmt.Println("ok")
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-signals
+		_ = syscall.Unmount(dir, syscall.MNT_DETACH) // whoever uses it is told when we are gone
+		os.Exit(1)
+	}()
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		var seed uint64
 		switch n, _ := fmt.Sscanf(lines.Text(), "crash %d", &seed); {
