@@ -17,7 +17,7 @@
 //	job
 //	mapper   reducer
 //	internal/pattern   internal/inflate   internal/hostfn
-//	internal/codecache   internal/crashfs   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/tempdir   internal/guest   internal/identity   store/s3   store/swift   store/file   store/mem   store/storetest
+//	internal/codecache   internal/crashfs   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/netlab   internal/tempdir   internal/guest   internal/identity   store/s3   store/swift   store/file   store/mem   store/storetest
 //	internal/remote   internal/built
 //	store
 //
