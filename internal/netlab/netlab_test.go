@@ -70,7 +70,7 @@ func echo(from, to *Host, n int, patience time.Duration) error {
 
 const (
 	long  = 30 * time.Second       // for what should happen
-	short = 500 * time.Millisecond // for what must not
+	short = 250 * time.Millisecond // for what must not
 )
 
 func TestWires(t *testing.T) {
