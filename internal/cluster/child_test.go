@@ -3,6 +3,7 @@ package cluster
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/identity"
+	"github.com/millrace/millrace/internal/netlab"
 )
 
 const childEnv = "MILLRACE_CLUSTER_CHILD"
@@ -74,6 +76,7 @@ func runChild(config string) error {
 // A child is a server in a process of its own.
 type child struct {
 	config childConfig
+	host   *netlab.Host // where it runs; nil: here
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	out    *bufio.Reader
@@ -86,6 +89,9 @@ func (c *child) start() error {
 		return err
 	}
 	c.cmd = exec.Command(os.Args[0])
+	if c.host != nil {
+		c.cmd = c.host.Command(context.Background(), os.Args[0])
+	}
 	c.cmd.Env = append(os.Environ(), childEnv+"="+string(j))
 	c.cmd.Stderr = &c.errors
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

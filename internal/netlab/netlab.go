@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -179,4 +180,50 @@ func (h *Host) Dial(ctx context.Context, network, address string) (c net.Conn, e
 		return err
 	})
 	return c, err
+}
+
+// Forward returns an address of this machine's loopback, of which connections go from the host to another address, until the end of the test.
+func (h *Host) Forward(to string) string {
+	h.lab.tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	h.lab.must(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { h.forward(ctx, in, to) })
+		}
+	})
+	h.lab.tb.Cleanup(func() {
+		l.Close()
+		cancel()
+		wg.Wait()
+	})
+	return l.Addr().String()
+}
+
+// forward copies both ways until either end is closed.
+func (h *Host) forward(ctx context.Context, in net.Conn, to string) {
+	defer in.Close()
+	out, err := h.Dial(ctx, "tcp", to)
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	defer context.AfterFunc(ctx, func() { in.Close() })()
+	done := make(chan bool, 2)
+	for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
+		go func() {
+			_, _ = io.Copy(way[0], way[1])
+			done <- true
+		}()
+	}
+	<-done
+	in.Close()
+	out.Close()
+	<-done
 }

@@ -90,6 +90,17 @@ func TestWires(t *testing.T) {
 		}
 	}
 	reach(a, b, true)
+	conn, err := net.Dial("tcp", a.Forward(b.Address(7)))
+	if err == nil {
+		_, err = conn.Write([]byte("word"))
+	}
+	if err == nil {
+		_, err = io.ReadFull(conn, make([]byte, 4))
+		conn.Close()
+	}
+	if err != nil {
+		t.Errorf("by a forwarded connection: %v", err)
+	}
 	b.Unplug(true)
 	reach(a, b, false)
 	reach(b, c, false)
