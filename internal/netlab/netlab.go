@@ -32,9 +32,11 @@ type Lab struct {
 type Host struct {
 	IP string
 
-	lab  *Lab
-	hold *holder
-	port string // of the switch
+	lab    *Lab
+	hold   *holder
+	number int
+	port   string // of the switch
+	more   int    // addresses
 }
 
 // A holder is a process that keeps namespaces.
@@ -61,12 +63,12 @@ func New(tb testing.TB, n int) *Lab {
 	l.middle = l.holdNew(syscall.CLONE_NEWNET)
 	l.must(l.middle.ip("link add name sw type bridge", "link set sw up"))
 	for i := range n {
-		h := &Host{IP: fmt.Sprintf("10.77.0.%d", i+1), lab: l, port: fmt.Sprintf("p%d", i+1)}
+		h := &Host{IP: fmt.Sprintf("10.77.0.%d", i+1), lab: l, number: i + 1, port: fmt.Sprintf("p%d", i+1)}
 		h.hold = l.holdNew(syscall.CLONE_NEWNET | syscall.CLONE_NEWNS)
 		l.must(l.middle.ip(
 			fmt.Sprintf("link add name %s type veth peer name eth0 netns %d", h.port, h.hold.cmd.Process.Pid),
 			fmt.Sprintf("link set %s master sw up", h.port)))
-		l.must(h.hold.ip("link set lo up", "link set eth0 up", fmt.Sprintf("addr add %s/24 dev eth0", h.IP)))
+		l.must(h.hold.ip("link set lo up", "link set eth0 up", fmt.Sprintf("addr add %s/16 dev eth0", h.IP)))
 		l.must(h.hold.run("", "mount", "--make-rprivate", "/"))
 		l.Hosts = append(l.Hosts, h)
 	}
@@ -133,10 +135,17 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.C
 // Address is a port of the host.
 func (h *Host) Address(port int) string { return net.JoinHostPort(h.IP, fmt.Sprint(port)) }
 
-// AddIP gives the host an address beside its own.
-func (h *Host) AddIP(ip string) {
-	h.lab.tb.Helper()
-	h.lab.must(h.hold.ip(fmt.Sprintf("addr add %s/24 dev eth0", ip)))
+// Addresses gives the host n more addresses, and returns them.
+func (h *Host) Addresses(n int) (ips []string, err error) {
+	for range n {
+		h.more++
+		ip := fmt.Sprintf("10.77.%d.%d", h.more, h.number)
+		if err := h.hold.ip(fmt.Sprintf("addr add %s/16 dev eth0", ip)); err != nil {
+			return nil, err
+		}
+		ips = append(ips, ip)
+	}
+	return ips, nil
 }
 
 // Disk puts a file system of so many MiB at a directory, which the host alone sees, or gives the one there another size.
