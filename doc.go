@@ -19,8 +19,8 @@
 //	mapper   reducer
 //	internal/pattern   internal/inflate   internal/hostfn
 //	internal/locate   internal/home
-//	internal/codecache   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/telemetry   internal/tempdir   internal/guest   internal/identity   store/s3   store/swift   store/file   store/mem   store/storetest
-//	internal/remote
+//	internal/codecache   internal/crashfs   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/netlab   internal/telemetry   internal/tempdir   internal/guest   internal/identity   store/s3   store/swift   store/file   store/mem   store/storetest
+//	internal/remote   internal/built
 //	store
 //
 // What users copy imports only what users can:

@@ -214,6 +214,8 @@ func (l *lines) Print(_ job.AttemptID, text []byte, _ bool) error {
 	return nil
 }
 
+func (l *lines) End(job.AttemptID) error { return nil }
+
 func (l *lines) Done(job.AttemptID) error { return nil }
 
 // All mails are searched on a node that holds them, and none of them goes over the proxy.
