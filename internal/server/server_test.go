@@ -144,7 +144,7 @@ func dogs(n int) (want []string) {
 func same(t *testing.T, got, want []string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
-		t.Errorf("got %d lines %.200q, want %d lines %.200q", len(got), got, len(want), want)
+		t.Errorf("got %d lines, want %d: %.300s…", len(got), len(want), fmt.Sprint(got))
 	}
 }
 
@@ -173,6 +173,7 @@ func TestMapOnly(t *testing.T) {
 			}
 			slices.Sort(got)
 		}
+		t.Log(name)
 		same(t, got, dogs(n))
 		if s.Result.Counters.Objects != n {
 			t.Errorf("%s: %d objects, want %d", name, s.Result.Counters.Objects, n)
