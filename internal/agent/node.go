@@ -163,6 +163,7 @@ func (n *Node) listen(ctx context.Context) (stops []func(), err error) {
 	for what, h := range map[string]cluster.Handler{
 		brief.Describe: answer(n.describe),
 		brief.Cuts:     answer(n.cuts),
+		brief.Program:  answer(n.program),
 	} {
 		stop, err := n.o.Cluster.Serve(ctx, brief.ToNode(n.name, what), h)
 		if err != nil {

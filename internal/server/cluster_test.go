@@ -26,6 +26,7 @@ import (
 )
 
 func TestWordCount(t *testing.T) {
+	t.Parallel()
 	m := mails(t, 200)
 	c := newCluster(t, m, words(nil))
 	c.Server("server-1")
@@ -66,6 +67,7 @@ func (g *gate) hook(key string) {
 func (g *gate) release() { g.once.Do(func() { close(g.open) }) }
 
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	m := mails(t, 50)
 	g := newGate(t, "00030")
 	c := newCluster(t, m, lines(g.hook))
@@ -100,6 +102,7 @@ func TestCancel(t *testing.T) {
 
 // An agent dies in the middle of a job. When it is back, or its lease has passed, what it did is done by others.
 func TestAgentDies(t *testing.T) {
+	t.Parallel()
 	const n = 60
 	m := mails(t, n)
 	g := newGate(t, "00000")
@@ -124,8 +127,10 @@ func TestAgentDies(t *testing.T) {
 
 // The server stops or dies in the middle of a job, and another one takes over.
 func TestTakeover(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"stops", "dies"} {
 		t.Run(how, func(t *testing.T) {
+			t.Parallel()
 			const n = 60
 			m := mails(t, n)
 			g := newGate(t, "00030")
@@ -163,6 +168,7 @@ func TestTakeover(t *testing.T) {
 
 // Two jobs share the slots: neither waits until the other is done.
 func TestTwoJobs(t *testing.T) {
+	t.Parallel()
 	const n = 40
 	m := mails(t, n)
 	g := newGate(t, "00000")
@@ -195,6 +201,7 @@ var emptyModule = []byte("\x00asm\x01\x00\x00\x00" +
 
 // A program is sent once, and fetched once by each node, whatever the jobs.
 func TestProgram(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "empty.wasm")
 	if err := os.WriteFile(path, emptyModule, 0o600); err != nil {
@@ -208,7 +215,20 @@ func TestProgram(t *testing.T) {
 	m := mails(t, 20)
 	c := newCluster(t, m, nil)
 	c.Cache = cache
-	c.Server("server-1")
+	entered, opened := make(chan struct{}, 10), make(chan struct{})
+	open := m.Opener()
+	c.Schemes = store.Schemes{"mem": func(ctx context.Context, u store.URI, o *store.Options) (store.Bucket, store.URI, error) {
+		if u.Bucket == "gated" {
+			entered <- struct{}{}
+			select {
+			case <-opened:
+			case <-ctx.Done():
+				return nil, u, context.Cause(ctx)
+			}
+		}
+		return open(ctx, u, o)
+	}}
+	first := c.Server("server-1")
 	var fetched [2]string
 	for i := range fetched {
 		c.Agent(fmt.Sprintf("node-%d", i+1), 1, func(o *agent.NodeOptions) { fetched[i] = o.Dir })
@@ -241,16 +261,29 @@ func TestProgram(t *testing.T) {
 	if len(times) == 0 {
 		t.Error("no node has the program")
 	}
+	// A server that takes over has the program from them.
+	j, err := client.Submit(soon(t), &job.Spec{Inputs: []string{"mem:in/mails/"}, Output: "mem:gated", Program: job.Program{Engine: job.Wasm, Path: path}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	c.Server("server-2")
+	first.Stop()
+	close(opened)
+	if s := end(t, j, nil, ""); s.Result.Counters.Objects != 20 {
+		t.Errorf("after a takeover: %d objects, want 20", s.Result.Counters.Objects)
+	}
 	bad := filepath.Join(dir, "bad.wasm")
 	if err := os.WriteFile(bad, []byte("not a module"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	j, err := client.Submit(soon(t), &job.Spec{Inputs: []string{"mem:in/mails/"}, Output: "mem:bad", Program: job.Program{Engine: job.Wasm, Path: bad}}, nil)
+	j, err = client.Submit(soon(t), &job.Spec{Inputs: []string{"mem:in/mails/"}, Output: "mem:bad", Program: job.Program{Engine: job.Wasm, Path: bad}}, nil)
 	end(t, j, err, "bad.wasm: program: ")
 }
 
 // Who speaks as another node is refused, and so is an agent of another version.
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	m := mails(t, 1)
 	c := newCluster(t, m, words(nil))
 	c.Server("server-1")
@@ -282,6 +315,7 @@ func TestStrangers(t *testing.T) {
 
 // Between programs, splits, text and results, nothing depends on who reads where: the same on a directory tree.
 func TestFiles(t *testing.T) {
+	t.Parallel()
 	in, out := t.TempDir(), t.TempDir()
 	for i := range 30 {
 		if err := os.WriteFile(filepath.Join(in, fmt.Sprintf("%02d", i)), []byte("a dog\n"), 0o600); err != nil {
@@ -305,6 +339,7 @@ func TestFiles(t *testing.T) {
 
 // Who reads what a job prints has gone: the job ends.
 func TestReaderGone(t *testing.T) {
+	t.Parallel()
 	m := mails(t, 50)
 	var mapped atomic.Int64
 	g := newGate(t, "00000")

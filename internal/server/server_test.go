@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 func words(hook func(key string)) *job.Job {
 	return job.MapReduce(func(obj *mapper.Object, emit func(string, int64)) error {
 		if hook != nil {
-			hook(string(obj.Key))
+			hook(obj.Key)
 		}
 		sc := bufio.NewScanner(obj)
 		sc.Split(bufio.ScanWords)
@@ -50,7 +50,7 @@ func words(hook func(key string)) *job.Job {
 func lines(hook func(key string)) *job.Job {
 	return job.MapOnly(func(obj *mapper.Object, print func(string)) error {
 		if hook != nil {
-			hook(string(obj.Key))
+			hook(obj.Key)
 		}
 		sc := bufio.NewScanner(obj)
 		for sc.Scan() {
@@ -150,6 +150,7 @@ func same(t *testing.T, got, want []string) {
 
 // A job prints what agents found, and nothing twice; another one publishes it.
 func TestMapOnly(t *testing.T) {
+	t.Parallel()
 	const n = 300
 	m := mails(t, n)
 	c := newCluster(t, m, lines(nil))
@@ -173,7 +174,6 @@ func TestMapOnly(t *testing.T) {
 			}
 			slices.Sort(got)
 		}
-		t.Log(name)
 		same(t, got, dogs(n))
 		if s.Result.Counters.Objects != n {
 			t.Errorf("%s: %d objects, want %d", name, s.Result.Counters.Objects, n)
