@@ -165,6 +165,7 @@ func (n *Node) listen(ctx context.Context) (stops []func(), err error) {
 	for what, h := range map[string]cluster.Handler{
 		brief.Describe: replying(n.describe),
 		brief.Cuts:     replying(n.cuts),
+		brief.Program:  replying(n.program),
 	} {
 		stop, err := n.o.Cluster.Serve(ctx, brief.ToNode(n.name, what), h)
 		if err != nil {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/millrace/millrace/internal/coordinator/brief"
 	"github.com/millrace/millrace/shuffle"
@@ -61,4 +63,24 @@ func (p *programs) lock(digest string) *sync.Mutex {
 		p.fetches[digest] = new(sync.Mutex)
 	}
 	return p.fetches[digest]
+}
+
+// keptTime is how long a coordinator may take to fetch a program that it does not have.
+const keptTime = 10 * time.Minute
+
+// program lets a coordinator fetch a program that this node has.
+func (n *Node) program(_ context.Context, q brief.Query) (brief.Kept, error) {
+	path := filepath.Join(n.o.Dir, q.Digest)
+	if !brief.IsDigest(q.Digest) {
+		return brief.Kept{}, fmt.Errorf("program %.70q: not a SHA-256", q.Digest)
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return brief.Kept{}, nil
+	}
+	at, forget, err := n.o.Data.Keep(brief.ProgramStamp(q.Job, q.Origin, q.Epoch), func() (io.ReadCloser, error) { return os.Open(path) })
+	if err != nil {
+		return brief.Kept{}, err
+	}
+	time.AfterFunc(keptTime, forget)
+	return brief.Kept{At: at}, nil
 }

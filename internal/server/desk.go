@@ -51,6 +51,8 @@ type entry struct {
 	texts *texts                   // of a job that prints for somebody elsewhere; nil: of another
 	since uint64                   // its place among all that came
 
+	commits sync.RWMutex // held for reading while an attempt is made to count
+
 	waiting int // tasks
 	running int // slots that were given one
 }
@@ -365,11 +367,19 @@ func (d *Desk) commit(ctx context.Context, c *coordinator.Commit) (coordinator.V
 	if err := e.texts.arrived(ctx, c.Attempt); err != nil {
 		return e.coord.Fail(ctx, coordinator.Failure{Sender: c.Sender, Attempt: c.Attempt, Fault: coordinator.FaultTask, Object: -1, Reason: "what it printed: " + err.Error()})
 	}
+	e.commits.RLock()
+	defer e.commits.RUnlock()
 	v, err := e.coord.Commit(ctx, *c)
 	if err == nil && v.Accepted {
 		err = e.texts.done(c.Attempt)
 	}
 	return v, err
+}
+
+// settle waits until all is shown that attempts have printed that count.
+func (e *entry) settle() {
+	e.commits.Lock()
+	defer e.commits.Unlock()
 }
 
 func (d *Desk) fail(ctx context.Context, f *coordinator.Failure) (coordinator.Verdict, error) {

@@ -236,6 +236,7 @@ func (d *Driver) run(ctx context.Context, log *cluster.Log, desk *Desk, crew Cre
 	if err != nil {
 		return nil, err
 	}
+	seat.settle()
 	return d.finish(ctx, l, outcome, summary, reducers)
 }
 

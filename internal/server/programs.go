@@ -14,6 +14,7 @@ import (
 	"github.com/millrace/millrace/internal/coordinator/brief"
 	"github.com/millrace/millrace/internal/coordinator/plan"
 	"github.com/millrace/millrace/internal/tempdir"
+	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/shuffle"
 )
 
@@ -53,13 +54,66 @@ func (j *tracked) receive() (to map[string]shuffle.Descriptor, wait func() error
 	}, nil
 }
 
+// collectTime is how long a leader that took over looks for a node that has a program.
+const collectTime = 30 * time.Second
+
+// collect fetches programs from agents that have them, for a leader that took over.
+func (j *tracked) collect(ctx context.Context) error {
+	for _, p := range brief.Files(j.spec) {
+		if _, err := os.Stat(j.t.s.program(p.Digest)); err == nil {
+			continue
+		}
+		for began := time.Now(); ; {
+			found, err := j.fetch(ctx, p.Digest)
+			if found {
+				break
+			}
+			if time.Since(began) > collectTime {
+				return &job.Error{Op: "program " + p.Name, Err: errors.Join(errors.New("its coordinator is gone, and no agent has it: submit the job again"), err)}
+			}
+			select {
+			case <-time.After(200 * time.Millisecond):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+	return nil
+}
+
+// fetch fetches a program from the first member that has it.
+func (j *tracked) fetch(ctx context.Context, digest string) (found bool, last error) {
+	t := j.t
+	for _, m := range t.s.view.Members() {
+		var k brief.Kept
+		q := brief.Query{Job: j.id, Epoch: t.epoch, Origin: t.s.origin, Digest: digest}
+		if err := call(ctx, t.s.o.Cluster, brief.ToNode(m.Node, brief.Program), q, &k); err != nil {
+			last = err
+			continue
+		}
+		if k.At == "" {
+			continue
+		}
+		r, err := shuffle.Schemes{"flight": t.s.o.Data.Scheme(brief.ProgramStamp(j.id, t.s.origin, t.epoch))}.OpenReader(ctx, k.At)
+		if err == nil {
+			err = brief.Receive(t.s.program(digest), digest, r)
+			r.Close()
+		}
+		if err == nil {
+			return true, nil
+		}
+		last = err
+	}
+	return false, last
+}
+
 // offer lets agents fetch the programs of the job, if they are here.
 func (j *tracked) offer() map[string]shuffle.Descriptor {
 	at := map[string]shuffle.Descriptor{}
 	for _, p := range brief.Files(j.spec) {
 		path := j.t.s.program(p.Digest)
 		if _, err := os.Stat(path); err != nil {
-			continue // some agents may have it
+			continue // who has it needs it not
 		}
 		d, forget, err := j.t.s.o.Data.Keep(brief.ProgramStamp(j.id, j.t.s.origin, j.t.epoch), func() (io.ReadCloser, error) { return os.Open(path) })
 		if err == nil {

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 func words(hook func(key string)) *job.Job {
 	return job.MapReduce(func(obj *mapper.Object, emit func(string, int64)) error {
 		if hook != nil {
-			hook(string(obj.Key))
+			hook(obj.Key)
 		}
 		sc := bufio.NewScanner(obj)
 		sc.Split(bufio.ScanWords)
@@ -50,7 +50,7 @@ func words(hook func(key string)) *job.Job {
 func lines(hook func(key string)) *job.Job {
 	return job.MapOnly(func(obj *mapper.Object, print func(string)) error {
 		if hook != nil {
-			hook(string(obj.Key))
+			hook(obj.Key)
 		}
 		sc := bufio.NewScanner(obj)
 		for sc.Scan() {
@@ -144,12 +144,13 @@ func dogs(n int) (want []string) {
 func same(t *testing.T, got, want []string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
-		t.Errorf("got %d lines %.200q, want %d lines %.200q", len(got), got, len(want), want)
+		t.Errorf("got %d lines, want %d: %.300s…", len(got), len(want), fmt.Sprint(got))
 	}
 }
 
 // A job prints what agents found, and nothing twice; another one publishes it.
 func TestMapOnly(t *testing.T) {
+	t.Parallel()
 	const n = 300
 	m := mails(t, n)
 	c := newCluster(t, m, lines(nil))

@@ -218,6 +218,11 @@ func (j *tracked) drive(log *cluster.Log) (result *job.Result, err error) {
 	if err := d.Claim(j.ctx); err != nil {
 		return nil, err
 	}
+	if j.again {
+		if err := j.collect(j.ctx); err != nil {
+			return nil, err
+		}
+	}
 	e := j.t.desk.entry(j.id)
 	defer e.end()
 	b := d.Brief()

@@ -1,7 +1,7 @@
 // Package brief is what a coordinator and its agents say to each other of whole jobs, over the cluster: what a job is, which task of which job a slot
 // gets, what only a runner can tell of a program. Package coordinator has the messages within a job.
 //
-// Agents call agent.NODE.want, .follow, .commit, .fail and .job, and tell agent.NODE.beat; they answer node.NODE.describe and node.NODE.cuts.
+// Agents call agent.NODE.want, .follow, .commit, .fail and .job, and tell agent.NODE.beat; they answer node.NODE.describe, .cuts and .program.
 // A coordinator tells all of them over, with the name of a job that needs nobody any more. All of it is JSON.
 package brief
 
@@ -21,6 +21,7 @@ const (
 	Beat     = "beat"     // news: a coordinator.Beat
 	Describe = "describe" // a Query; the answer is a Description
 	Cuts     = "cuts"     // a Query with Splits; the answer is a Borders
+	Program  = "program"  // a Query with Digest and Origin; the answer is a Kept
 )
 
 // Over is the subject of news, the name of a job, that no agent needs to keep anything of it.
@@ -70,11 +71,18 @@ type Query struct {
 	Epoch      uint64      `json:"epoch,omitempty"`
 	Splits     []job.Split `json:"splits,omitempty"`     // of Cuts: some of the plan
 	Partitions int         `json:"partitions,omitempty"` // of Cuts
+	Digest     string      `json:"digest,omitempty"`     // of Program
+	Origin     uint64      `json:"origin,omitempty"`     // of Program: who will fetch it
 }
 
 // A Description is what a program says of itself.
 type Description struct {
 	MapOnly bool `json:"map_only"`
+}
+
+// A Kept is where a node keeps a program; "" if it does not have it.
+type Kept struct {
+	At shuffle.Descriptor `json:"at,omitempty"`
 }
 
 // Borders are the first keys of all partitions but the first.
