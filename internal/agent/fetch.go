@@ -24,6 +24,7 @@ const (
 	maxQuestion = 1024 // runs that are asked for at once
 	fetchBuffer = 256 << 10
 	fetchAgain  = time.Second // after a node could not be asked
+	maxRun      = 1 << 42     // bytes of one run in one partition
 )
 
 // A fetcher brings the runs that other nodes keep to one reduce attempt, all into one file without a name. It has a goroutine for each node that it
@@ -339,12 +340,12 @@ func (f *fetcher) table(in *bufio.Reader, count int) (sections []shuffle.Section
 		return nil, 0, unexpected(err)
 	}
 	p := f.t.lease.Partition
-	if sections, err = shuffle.ParseTable(b, p+1, 1<<62); err != nil {
+	if sections, err = shuffle.ParseTable(b, p+1, maxRun); err != nil {
 		return nil, 0, err
 	}
 	for i := range sections {
 		s := &sections[i]
-		if s.Partition != p || s.Offset != size || s.Length > 1<<62-size {
+		if s.Partition != p || s.Offset != size || s.Length > maxRun-size {
 			return nil, 0, fmt.Errorf("%w: section of %d bytes at %d of partition %d, wanted is %d of partition %d", shuffle.ErrCorrupt,
 				s.Length, s.Offset, s.Partition, size, p)
 		}

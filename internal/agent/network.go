@@ -44,7 +44,7 @@ const (
 )
 
 // encode returns the question as it travels.
-func (q *question) encode() []byte {
+func (q question) encode() []byte {
 	b := appendName([]byte{questionVersion}, q.node)
 	b = binary.LittleEndian.AppendUint32(b, uint32(q.partition))
 	for i := range q.runs {
