@@ -315,3 +315,21 @@ func TestFetchKeepsToTheSpillLimit(t *testing.T) {
 		t.Errorf("ended with %v, want that the limit is passed", err)
 	}
 }
+
+// A node that is not known to be there at first is found when it is.
+func TestPeerIsFoundLater(t *testing.T) {
+	t.Parallel()
+	objects := lines(24, 300)
+	want := alone(t, words(), objects, 2, 1)
+	s := newSite(t, words(), objects, 2, 1)
+	s.begin()
+	s.unknown = 14 // of the leases and answers there are, the last as well
+	a, b := s.node("a", nil), s.node("b", nil)
+	a.reduces, b.maps = false, false
+	a.run(1)
+	b.run(1)
+	same(t, s.parts(), want)
+	if failures, missing := s.said(); len(failures) > 0 || len(missing) > 0 {
+		t.Errorf("failures %+v, missing %v", failures, missing)
+	}
+}

@@ -136,7 +136,7 @@ func TestWhoMayHaveRuns(t *testing.T) {
 // answered reads an answer.
 func answered(t *testing.T, k *keeper, q *question) []byte {
 	t.Helper()
-	a := &answer{ctx: t.Context(), k: k, q: q}
+	a := &delivery{ctx: t.Context(), k: k, q: q}
 	b, err := io.ReadAll(a)
 	if err = errors.Join(err, a.Close()); err != nil {
 		t.Fatal(err)
@@ -190,19 +190,19 @@ func TestAnswersTakeTurns(t *testing.T) {
 	rs, kept := keptRun(t)
 	k := &keeper{runs: rs, reading: make(chan struct{}, 1)}
 	q := &question{partition: 1, runs: []coordinator.Run{kept}}
-	first := &answer{ctx: t.Context(), k: k, q: q}
+	first := &delivery{ctx: t.Context(), k: k, q: q}
 	if _, err := first.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	gone := &answer{ctx: ctx, k: k, q: q}
+	gone := &delivery{ctx: ctx, k: k, q: q}
 	stop()
 	if _, err := gone.Read(make([]byte, 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want that it gives up", err)
 	}
 	second := make(chan error, 1)
 	go func() {
-		a := &answer{ctx: t.Context(), k: k, q: q}
+		a := &delivery{ctx: t.Context(), k: k, q: q}
 		_, err := io.Copy(io.Discard, a)
 		second <- errors.Join(err, a.Close())
 	}()
@@ -235,7 +235,7 @@ func FuzzQuestion(f *testing.F) {
 func FuzzAnswer(f *testing.F) {
 	rs, kept := keptRun(f)
 	k := &keeper{runs: rs, reading: make(chan struct{}, 1)}
-	b, err := io.ReadAll(&answer{ctx: context.Background(), k: k, q: &question{partition: 1, runs: []coordinator.Run{kept}}})
+	b, err := io.ReadAll(&delivery{ctx: context.Background(), k: k, q: &question{partition: 1, runs: []coordinator.Run{kept}}})
 	if err != nil {
 		f.Fatal(err)
 	}

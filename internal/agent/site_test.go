@@ -43,6 +43,7 @@ type site struct {
 
 	mu       sync.Mutex
 	members  map[string]*resident // the last of each name
+	unknown  int                  // how often it is not told where they are
 	failures []coordinator.Failure
 	missing  map[string]bool // what reduces said that they cannot have, and whether it was gone
 }
@@ -155,7 +156,7 @@ func (n *resident) run(slots int) {
 	j := Job{
 		Sender: coordinator.Sender{Job: "j", Epoch: 1, Node: n.name, Incarnation: n.number},
 		Hello:  s.hello, Inputs: s.inputs, Plan: s.plan, SpillDir: s.t.TempDir(), Pool: pool, Slots: slots,
-		Network: &Network{Flight: n.flight, Find: s.find, Patience: s.patience},
+		Network: &Network{Flight: n.flight, Patience: s.patience},
 		Output: &Output{
 			Bucket: s.store.Bucket("out"), Prefix: "res/",
 			Record: func(context.Context, string, store.Handle) error { return nil },
@@ -201,14 +202,19 @@ func (n *resident) keeps() int {
 	return len(n.agent.runs.kept)
 }
 
-// find is what agents know of each other.
-func (s *site) find(node string, incarnation uint64) (string, error) {
+// addresses are what agents are told of each other: also of an earlier incarnation, which the agent there is to refuse.
+func (s *site) addresses() map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := s.members[node]; n != nil {
-		return n.address, nil // also of an earlier incarnation: it is for the agent there to refuse
+	all := make(map[string]string)
+	if s.unknown > 0 {
+		s.unknown--
+		return all
 	}
-	return "", fmt.Errorf("no node %s", node)
+	for name, n := range s.members {
+		all[name] = n.address
+	}
+	return all
 }
 
 // Want asks for work of the kind that the node does, and gives other work back.
@@ -222,6 +228,7 @@ func (n *resident) Want(ctx context.Context, w coordinator.Want) (coordinator.Le
 			if n.before != nil {
 				n.before(&l)
 			}
+			l.Addresses = n.s.addresses()
 			return l, nil
 		}
 		_, err = n.Coordinator.Fail(ctx, coordinator.Failure{Sender: w.Sender, Attempt: l.Attempt, Fault: coordinator.FaultStore, Object: -1})
@@ -245,7 +252,9 @@ func (n *resident) Follow(ctx context.Context, f coordinator.Follow) (coordinato
 		n.s.missing[x.Run.String()] = x.Gone
 	}
 	n.s.mu.Unlock()
-	return n.Coordinator.Follow(ctx, f)
+	a, err := n.Coordinator.Follow(ctx, f)
+	a.Addresses = n.s.addresses()
+	return a, err
 }
 
 func (n *resident) Beat(context.Context, coordinator.Beat) error { return nil }
