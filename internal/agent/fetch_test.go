@@ -323,7 +323,7 @@ func TestPeerIsFoundLater(t *testing.T) {
 	want := alone(t, words(), objects, 2, 1)
 	s := newSite(t, words(), objects, 2, 1)
 	s.begin()
-	s.unknown = 14 // of the leases and answers there are, the last as well
+	s.unknown = 3
 	a, b := s.node("a", nil), s.node("b", nil)
 	a.reduces, b.maps = false, false
 	a.run(1)

@@ -228,7 +228,9 @@ func (n *resident) Want(ctx context.Context, w coordinator.Want) (coordinator.Le
 			if n.before != nil {
 				n.before(&l)
 			}
-			l.Addresses = n.s.addresses()
+			if l.Attempt.Task.IsReduce() {
+				l.Addresses = n.s.addresses()
+			}
 			return l, nil
 		}
 		_, err = n.Coordinator.Fail(ctx, coordinator.Failure{Sender: w.Sender, Attempt: l.Attempt, Fault: coordinator.FaultStore, Object: -1})
