@@ -2,6 +2,23 @@
 // jailed runners, one for each slot, and keeps what mappers emit until the job is over.
 //
 // An agent never compiles, runs or parses guest code or its output beyond the bounded frames of package runner.
+//
+// # Runs of other nodes
+//
+// A reduce attempt asks the agents that keep its runs, by the name "runs/" and the job (see package flight), for what several map attempts have of its
+// partition:
+//
+//	question = version:u8 node:str partition:u32 (task:str try:u32 vector:u64)*
+//	answer   = (state:u8 sections:u32 table bytes)*
+//	str      = n:u8 bytes[n]
+//
+//	version  1
+//	state    1 here, 2 gone: no section follows
+//	table    of the sections (see package shuffle), as if bytes were their file: one after the other, all of that partition
+//
+// Numbers are little-endian. The answer has the runs in the order of the question, and may end before the last of them: what is missing is asked for again.
+// An agent answers agents of its cluster only, and only as the node and the incarnation that was meant, for runs whose vector is that of the job
+// log. What sections hold is for the runner that merges them to verify.
 package agent
 
 import (

@@ -24,6 +24,7 @@ const (
 	maxQuestion = 1024 // runs that are asked for at once
 	fetchBuffer = 256 << 10
 	fetchAgain  = time.Second // after a node could not be asked
+	maxRun      = 1 << 42     // bytes of one run in one partition
 )
 
 // A fetcher brings the runs that other nodes keep to one reduce attempt, all into one file without a name. It has a goroutine for each node that it
@@ -36,14 +37,15 @@ type fetcher struct {
 	busy sync.WaitGroup
 	wake chan struct{} // something came, or is gone
 
-	mu    sync.Mutex
-	peers map[place]*peer
-	wants map[job.TaskID]*want // that did not come yet
-	asked int                  // peers that are being asked
-	file  *os.File
-	end   int64 // of what the file is to hold
-	came  []arrival
-	err   error // why there is no point in going on
+	mu      sync.Mutex
+	peers   map[place]*peer
+	wants   map[job.TaskID]*want // that did not come yet
+	asked   int                  // peers that are being asked
+	strayed time.Time            // astray was true
+	file    *os.File
+	end     int64 // of what the file is to hold
+	came    []arrival
+	err     error // why there is no point in going on
 }
 
 // A place is where runs are kept.
@@ -55,12 +57,13 @@ type place struct {
 // A peer is a node that keeps runs.
 type peer struct {
 	place
-	queue []*want // not asked for
-	batch []*want // being asked for; nil: it is not being asked
-	stop  context.CancelFunc
-	heard time.Time // of it, or when it was first asked; zero: there is nothing to hear
-	bad   time.Time // since when it has brought nothing when it was asked; zero: it has
-	again time.Time // not to be asked before
+	address string  // "": it is not known to be there
+	queue   []*want // not asked for
+	batch   []*want // being asked for; nil: it is not being asked
+	stop    context.CancelFunc
+	heard   time.Time // of it, or when it was first asked; zero: there is nothing to hear
+	bad     time.Time // since when it has brought nothing when it was asked; zero: it has
+	again   time.Time // not to be asked before
 }
 
 // A want is a run that is wanted.
@@ -94,13 +97,19 @@ func (f *fetcher) close() error {
 	return f.file.Close()
 }
 
-// want has runs fetched, in place of earlier ones of their tasks that did not come. Those of this node are gone: it has started again.
-func (f *fetcher) want(runs []coordinator.Run) {
+// want has runs fetched, in place of earlier ones of their tasks that did not come. Those of this node are gone: it has started again. Addresses are
+// those of their nodes.
+func (f *fetcher) want(runs []coordinator.Run, addresses map[string]string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.peers {
+		if p.address == "" {
+			p.address = addresses[p.node]
+		}
+	}
 	if len(runs) == 0 {
 		return
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	for _, r := range runs {
 		w := &want{run: r}
 		f.wants[r.Attempt.Task] = w
@@ -114,6 +123,7 @@ func (f *fetcher) want(runs []coordinator.Run) {
 			p = &peer{place: at}
 			f.peers[at] = p
 		}
+		p.address = addresses[r.Node]
 		p.queue = append(p.queue, w)
 	}
 	for _, p := range f.peers {
@@ -130,6 +140,22 @@ func (f *fetcher) forget(t job.TaskID) {
 	defer f.mu.Unlock()
 	delete(f.wants, t)
 	f.dispatch()
+}
+
+// astray reports whether it is not known where some node is, at most every now and then.
+func (f *fetcher) astray() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.strayed) < 2*askAgain {
+		return false
+	}
+	for _, p := range f.peers {
+		if p.address == "" {
+			f.strayed = time.Now()
+			return true
+		}
+	}
+	return false
 }
 
 // has reports whether a run of the task is on its way, and which.
@@ -214,14 +240,15 @@ func (f *fetcher) dispatch() {
 		}
 		var ctx context.Context
 		ctx, p.stop = context.WithCancel(f.ctx)
-		f.busy.Go(func() { f.ask(ctx, p) })
+		address := p.address
+		f.busy.Go(func() { f.ask(ctx, p, address) })
 	}
 }
 
 // ask asks a node for a batch of runs.
-func (f *fetcher) ask(ctx context.Context, p *peer) {
+func (f *fetcher) ask(ctx context.Context, p *peer, address string) {
 	began := time.Now()
-	err := f.bring(ctx, p)
+	err := f.bring(ctx, p, address)
 	p.stop()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -245,10 +272,9 @@ func (f *fetcher) ask(ctx context.Context, p *peer) {
 }
 
 // bring asks for a batch and takes what is answered.
-func (f *fetcher) bring(ctx context.Context, p *peer) error {
-	address, err := f.net.Find(p.node, p.incarnation)
-	if err != nil {
-		return err
+func (f *fetcher) bring(ctx context.Context, p *peer, address string) error {
+	if address == "" {
+		return fmt.Errorf("node %s is not known to be there", p.node)
 	}
 	l := f.t.lease
 	q := question{node: p.node, partition: l.Partition}
@@ -267,7 +293,7 @@ func (f *fetcher) bring(ctx context.Context, p *peer) error {
 	if err := r.Open(ctx); err != nil {
 		return err
 	}
-	in := bufio.NewReaderSize(r, 64<<10)
+	in := bufio.NewReaderSize(r, fetchBuffer)
 	for i, w := range p.batch {
 		if err := f.receive(in, w); err != nil {
 			if err == io.EOF && i > 0 {
@@ -309,11 +335,7 @@ func (f *fetcher) receive(in *bufio.Reader, w *want) error {
 	}
 	file, err := f.room(w, size)
 	if err != nil {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.err = err
-		f.signal()
-		return err
+		return f.fail(err)
 	}
 	if err := f.body(in, w, file, size); err != nil {
 		return err
@@ -339,12 +361,12 @@ func (f *fetcher) table(in *bufio.Reader, count int) (sections []shuffle.Section
 		return nil, 0, unexpected(err)
 	}
 	p := f.t.lease.Partition
-	if sections, err = shuffle.ParseTable(b, p+1, 1<<62); err != nil {
+	if sections, err = shuffle.ParseTable(b, p+1, maxRun); err != nil {
 		return nil, 0, err
 	}
 	for i := range sections {
 		s := &sections[i]
-		if s.Partition != p || s.Offset != size || s.Length > 1<<62-size {
+		if s.Partition != p || s.Offset != size || s.Length > maxRun-size {
 			return nil, 0, fmt.Errorf("%w: section of %d bytes at %d of partition %d, wanted is %d of partition %d", shuffle.ErrCorrupt,
 				s.Length, s.Offset, s.Partition, size, p)
 		}
@@ -377,28 +399,31 @@ func (f *fetcher) room(w *want, size int64) (*os.File, error) {
 
 // body takes the bytes of a run.
 func (f *fetcher) body(in *bufio.Reader, w *want, file *os.File, left int64) error {
-	buf := make([]byte, min(left, fetchBuffer))
 	for at := w.at; left > 0; {
-		n, err := in.Read(buf[:min(left, int64(len(buf)))])
-		if n > 0 {
-			if _, werr := file.WriteAt(buf[:n], at); werr != nil {
-				f.mu.Lock()
-				defer f.mu.Unlock()
-				f.err = attemptError(fmt.Sprintf("write what was fetched: %v", werr))
-				f.signal()
-				return werr
+		if _, err := in.Peek(1); err != nil {
+			if errors.Is(err, shuffle.ErrAborted) {
+				f.lose(w, err.Error()) // it cannot read it
 			}
-			at += int64(n)
-			left -= int64(n)
-		}
-		if left > 0 && errors.Is(err, shuffle.ErrAborted) {
-			f.lose(w, err.Error()) // it cannot read it
-		}
-		if err != nil && left > 0 {
 			return unexpected(err)
 		}
+		b, _ := in.Peek(int(min(left, int64(in.Buffered())))) // they are there
+		if _, err := file.WriteAt(b, at); err != nil {
+			return f.fail(attemptError(fmt.Sprintf("write what was fetched: %v", err)))
+		}
+		n, _ := in.Discard(len(b))
+		at += int64(n)
+		left -= int64(n)
 	}
 	return nil
+}
+
+// fail has the attempt end with err, which is returned.
+func (f *fetcher) fail(err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+	f.signal()
+	return err
 }
 
 // lose notes that a node that is there cannot give a run.

@@ -52,7 +52,7 @@ func (in *input) follow(ctx context.Context) error {
 	q := newQuery(ctx, in)
 	defer q.close()
 	for {
-		if err := in.take(a.Runs); err != nil {
+		if err := in.take(&a); err != nil {
 			return err
 		}
 		all, err := in.fetched()
@@ -111,6 +111,9 @@ func (q *query) ask(a coordinator.Arrivals) {
 	f := coordinator.Follow{Sender: t.a.job.Sender, Attempt: t.lease.Attempt, Next: a.Next}
 	if q.in.fetcher != nil {
 		f.Missing = q.in.fetcher.missing()
+		if q.in.fetcher.astray() {
+			f.Next = 0 // to be told of all nodes again
+		}
 	}
 	heard := make(chan reply, 1)
 	q.heard = heard
@@ -151,10 +154,10 @@ func (q *query) next(a coordinator.Arrivals) (coordinator.Arrivals, error) {
 }
 
 // take takes runs: from those that this node keeps, or to be fetched. One that was made again is as good as the one before, unless that did not come.
-func (in *input) take(runs []coordinator.Run) error {
+func (in *input) take(a *coordinator.Arrivals) error {
 	t := in.t
 	var others []coordinator.Run
-	for _, r := range runs {
+	for _, r := range a.Runs {
 		if v, ok := in.vectors[r.Attempt.Task]; ok {
 			if v != r.Vector {
 				return fmt.Errorf("run %s: its vector is %x, that of a run before is %x", r.Attempt, r.Vector, v)
@@ -181,7 +184,7 @@ func (in *input) take(runs []coordinator.Run) error {
 		in.add(r.Attempt, part{kept.file, runner.Runs{Sections: kept.partition(t.lease.Partition)}})
 	}
 	if in.fetcher != nil {
-		in.fetcher.want(others)
+		in.fetcher.want(others, a.Addresses)
 	}
 	return nil
 }

@@ -59,11 +59,11 @@ func (k *keeper) answer(ctx context.Context, asked *flight.Question) (io.ReadClo
 		return nil, fmt.Errorf("%w: asked is %s, incarnation %d, for job %s; here is %s, incarnation %d, with those of job %s", shuffle.ErrStale,
 			q.node, s.Incarnation, s.Job, k.node, k.incarnation, k.job)
 	}
-	return &answer{ctx: ctx, k: k, q: q}, nil
+	return &delivery{ctx: ctx, k: k, q: q}, nil
 }
 
-// An answer is read by whoever sends it. It is always the same, unless a run is given up meanwhile.
-type answer struct {
+// A delivery is an answer, read by whoever sends it. It is always the same, unless a run is given up meanwhile.
+type delivery struct {
 	ctx  context.Context
 	k    *keeper
 	q    *question
@@ -73,38 +73,38 @@ type answer struct {
 	held bool      // a place among those that are given
 }
 
-func (a *answer) Read(p []byte) (int, error) {
-	if !a.held {
+func (d *delivery) Read(p []byte) (int, error) {
+	if !d.held {
 		select {
-		case a.k.reading <- struct{}{}:
-			a.held = true
-		case <-a.ctx.Done():
-			return 0, context.Cause(a.ctx)
+		case d.k.reading <- struct{}{}:
+			d.held = true
+		case <-d.ctx.Done():
+			return 0, context.Cause(d.ctx)
 		}
 	}
 	for {
-		if a.part != nil {
-			n, err := a.part.Read(p)
-			a.size += int64(n)
+		if d.part != nil {
+			n, err := d.part.Read(p)
+			d.size += int64(n)
 			if err == io.EOF {
-				a.part, err = nil, nil
+				d.part, err = nil, nil
 			}
 			if n > 0 || err != nil {
 				return n, err
 			}
 		}
-		if a.next == len(a.q.runs) || a.size >= answerSize {
+		if d.next == len(d.q.runs) || d.size >= answerSize {
 			return 0, io.EOF
 		}
-		a.part = a.k.open(&a.q.runs[a.next], a.q.partition)
-		a.next++
+		d.part = d.k.open(&d.q.runs[d.next], d.q.partition)
+		d.next++
 	}
 }
 
 // Close lets the next one be given.
-func (a *answer) Close() error {
-	if a.held {
-		<-a.k.reading
+func (d *delivery) Close() error {
+	if d.held {
+		<-d.k.reading
 	}
 	return nil
 }

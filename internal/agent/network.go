@@ -11,11 +11,9 @@ import (
 	"github.com/millrace/millrace/shuffle/flight"
 )
 
-// A Network is how an agent has the runs that other nodes keep, and they those that it keeps.
+// A Network is how an agent has the runs that other nodes keep, and they those that it keeps. Where those nodes are, the coordinator tells.
 type Network struct {
 	Flight *flight.Node // stays the caller's; its peers show certificates of package identity
-	// Find returns the address at which the agent of that incarnation of a node is asked. An error says that it is not known to be there now.
-	Find func(node string, incarnation uint64) (address string, err error)
 	// Patience is how long nothing may be heard of a node that was asked, before it counts as out of reach; 0 means 20 seconds: by then a
 	// node that is lost is known to be.
 	Patience time.Duration
@@ -44,7 +42,7 @@ const (
 )
 
 // encode returns the question as it travels.
-func (q *question) encode() []byte {
+func (q question) encode() []byte {
 	b := appendName([]byte{questionVersion}, q.node)
 	b = binary.LittleEndian.AppendUint32(b, uint32(q.partition))
 	for i := range q.runs {
@@ -74,7 +72,7 @@ func parseQuestion(b []byte) (q *question, err error) {
 	}
 	b = b[1:]
 	q = &question{}
-	ok := false
+	var ok bool
 	if q.node, ok = name(); !ok || len(b) < 4 {
 		return nil, bad
 	}

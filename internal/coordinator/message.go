@@ -56,9 +56,11 @@ type Follow struct {
 // Vector, and either will do.
 type Arrivals struct {
 	Runs []Run `json:"runs,omitempty"`
-	Next int   `json:"next,omitempty"` // what to ask for those that come after
-	All  bool  `json:"all,omitempty"`  // none will: every map task has a run among these and those before
-	Gone bool  `json:"gone,omitempty"` // the attempt is not wanted any more: it counts as neither done nor failed
+	// Addresses are where the runs of nodes can be fetched, by node. Whoever knows them adds them to what a [Coordinator] answers.
+	Addresses map[string]string `json:"addresses,omitempty"`
+	Next      int               `json:"next,omitempty"` // what to ask for those that come after
+	All       bool              `json:"all,omitempty"`  // none will: every map task has a run among these and those before
+	Gone      bool              `json:"gone,omitempty"` // the attempt is not wanted any more: it counts as neither done nor failed
 }
 
 // Merged returns the Vector of a reduce attempt: a hash of those of the runs that it merged, by map task.
