@@ -46,6 +46,10 @@ bench-shuffle: deps ## Measure netpipes, sorting, grouping and counting beside w
 	$(GO) test -run '^$$' -bench '^Benchmark(Sorter|Merge|Section)$$' -benchtime 300ms ./shuffle
 	$(GO) test -run '^$$' -bench '^Benchmark(Sort|GroupBy|Overlap|WordCount|Skew)$$' -benchtime 1x -timeout 8h ./bench
 
+.PHONY: bench-cluster
+bench-cluster: deps ## Measure jobs on several nodes: a search on the nodes of a Swift beside one through its proxy, of 5,000 mails.
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Swift -benchtime 3x -timeout 60m ./bench/cluster
+
 .PHONY: bench-sandbox
 bench-sandbox: export LATENCY = $(CURDIR)/bin/latency
 bench-sandbox: deps ## Measure what a jail, a job's start, one object and the end of a guest take; draw bench/latency.svg.

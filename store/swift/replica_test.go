@@ -63,10 +63,20 @@ func (s *cluster) replicas(t *testing.T) {
 	is("nothing", o.ETag, replica.NotHere)
 	post := &request{method: http.MethodPost, container: b.name, key: "small"}
 	post.set("X-Delete-After", "1000")
+	post.set("X-Object-Meta-Color", "red")
 	if _, err := b.head(ctx, post); err != nil {
 		t.Fatal(err)
 	}
-	is("small", o.ETag, replica.Unclear)
+	if f, err := n.Open("AUTH_test", b.name, "small", o.ETag); err != nil {
+		t.Errorf("an object whose metadata were changed: %v", err)
+	} else {
+		f.Close()
+	}
+	post.set("X-Object-Manifest", b.name+"/none")
+	if _, err := b.head(ctx, post); err != nil {
+		t.Fatal(err)
+	}
+	is("small", o.ETag, replica.Manifest)
 	if err := b.Delete(ctx, "a"); err != nil {
 		t.Fatal(err)
 	}
@@ -90,8 +100,8 @@ func (s *cluster) replicas(t *testing.T) {
 			}
 			continue
 		case "small":
-			if !errors.Is(err, replica.Unclear) {
-				t.Errorf("%s: got %v, want %q", o.Key, err, replica.Unclear)
+			if !errors.Is(err, replica.Manifest) {
+				t.Errorf("%s: got %v, want %q", o.Key, err, replica.Manifest)
 			}
 			continue
 		}

@@ -107,6 +107,22 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// Metadata that were changed later leave the data what they are.
+func TestChangedMetadata(t *testing.T) {
+	n, dir := newNode(t)
+	lay(t, dir, timestamp+".data", body, usual())
+	lay(t, dir, "1795288277.00000.meta", "", map[string]string{"name": "/a/c/o", "X-Timestamp": "1795288277.00000", "X-Object-Meta-Color": "red"})
+	lay(t, dir, "1795288277.00000+a.meta", "", map[string]string{"name": "/a/c/o", "Content-Type": "text/html"})
+	f, err := n.open("a", "c", "o", etagOf(body), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if got, err := io.ReadAll(f); err != nil || string(got) != body {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 // Each case in which a file is not the object is told, and which it is.
 func TestReasons(t *testing.T) {
 	data := timestamp + ".data"
@@ -125,9 +141,25 @@ func TestReasons(t *testing.T) {
 			lay(t, dir, data, body, usual())
 			lay(t, dir, "1795288277.00000.ts", "", usual())
 		}, Unclear},
-		{"metadata changed later", func(t *testing.T, _ *Node, dir string) {
+		{"expiry changed later", func(t *testing.T, _ *Node, dir string) {
 			lay(t, dir, data, body, usual())
 			lay(t, dir, "1795288277.00000.meta", "", usual("X-Delete-At", "1"))
+		}, Expired},
+		{"made a large object later", func(t *testing.T, _ *Node, dir string) {
+			lay(t, dir, data, body, usual())
+			lay(t, dir, "1795288277.00000.meta", "", usual("X-Object-Manifest", "c/p"))
+		}, Manifest},
+		{"metadata of another changed later", func(t *testing.T, _ *Node, dir string) {
+			lay(t, dir, data, body, usual())
+			lay(t, dir, "1795288277.00000.meta", "", usual("name", "/a/c/p"))
+		}, Damaged},
+		{"no metadata changed later", func(t *testing.T, _ *Node, dir string) {
+			lay(t, dir, data, body, usual())
+			os.WriteFile(filepath.Join(dir, "1795288277.00000.meta"), nil, 0o644)
+		}, Damaged},
+		{"deleted, with metadata", func(t *testing.T, _ *Node, dir string) {
+			lay(t, dir, "1795288277.00000.ts", "", usual())
+			lay(t, dir, timestamp+".meta", "", usual())
 		}, Unclear},
 		{"two versions", func(t *testing.T, _ *Node, dir string) {
 			lay(t, dir, data, body, usual())
