@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The bytes of version 2. A change here is a new ABI.
+// The bytes of version 3. A change here is a new ABI.
 func TestGolden(t *testing.T) {
 	params, err := EncodeParams(map[string]string{"b": "2", "a": "1"})
 	if err != nil {
@@ -51,13 +51,13 @@ func TestGolden(t *testing.T) {
 		{"uint", string(AppendUint(nil, 2)), "\x00\x00\x00\x00\x00\x00\x00\x02"},
 		{"float", string(float), "\x3f\xff\xff\xff\xff\xff\xff\xff"},
 		{"description", Description{ABI: ABI, Key: Int, Acc: Binary, Result: Float, Stock: "mean"}.String(),
-			"millrace-guest-abi/2 8c5e2f6d41\nkey int\nacc binary\nresult float\nstock mean\n"},
+			"millrace-guest-abi/3 8c5e2f6d41\nkey int\nacc binary\nresult float\nstock mean\n"},
 		{"partitions", string(AppendPartitions(nil, 258)), "N\x00\x00\x00\x04\x00\x00\x01\x02"},
 		{"partition", string(AppendPartition(nil, 258)), "\x00\x00\x01\x02"},
 		{"delimited", string(AppendDelimited(nil, String, []byte("a\x00"))), "a\x00\xff\x00\x01"},
 		{"description of a guest that partitions", Description{ABI: ABI, Partitions: true}.String(),
-			"millrace-guest-abi/2 8c5e2f6d41\nkey string\nacc string\nresult string\npartitions own\n"},
-		{"environment", strings.Join(Env(Reduce), " "), "MILLRACE_ABI=millrace-guest-abi/2 8c5e2f6d41 MILLRACE_MODE=reduce"},
+			"millrace-guest-abi/3 8c5e2f6d41\nkey string\nacc string\nresult string\npartitions own\n"},
+		{"environment", strings.Join(Env(Reduce), " "), "MILLRACE_ABI=millrace-guest-abi/3 8c5e2f6d41 MILLRACE_MODE=reduce"},
 	}
 	for _, tt := range tests {
 		if tt.got != tt.want {

@@ -182,8 +182,14 @@ type log struct {
 	err error
 }
 
-func (l *log) Record(k, v []byte) error { fmt.Fprintf(l, "R%q=%q ", trim(k), trim(v)); return l.err }
-func (l *log) Text(p []byte) error      { fmt.Fprintf(l, "T%q ", trim(p)); return l.err }
+func (l *log) Records(k, v []byte, n int64) error {
+	if n != 1 {
+		fmt.Fprintf(l, "%d×", n)
+	}
+	fmt.Fprintf(l, "R%q=%q ", trim(k), trim(v))
+	return l.err
+}
+func (l *log) Text(p []byte) error { fmt.Fprintf(l, "T%q ", trim(p)); return l.err }
 func (l *log) Count(name string, n int64) {
 	fmt.Fprintf(l, "C%s%+d ", trim([]byte(name)), n)
 }
