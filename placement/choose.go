@@ -131,6 +131,8 @@ func (q *Queue) help(n *node, now time.Time) int32 {
 	}
 	if own > 0 {
 		n.since = time.Time{}
+	} else {
+		n.waited(now)
 	}
 	late := mean + behind*(1+mean) + float64(q.patience)/float64(elapsed)
 	for _, b := range []*backlog{q.zones[n.zone], q.whole} {
@@ -147,12 +149,17 @@ func (q *Queue) help(n *node, now time.Time) int32 {
 	return -1
 }
 
-// far chooses a task of another node, if n has waited long enough for one or it would wait longer than n: that which its own nodes would come to last.
-func (q *Queue) far(n *node, now time.Time) int32 {
+// waited returns how long n has found nothing near while tasks waited.
+func (n *node) waited(now time.Time) time.Duration {
 	if n.since.IsZero() || now.Before(n.since) { // clocks are set back
 		n.since = now
 	}
-	waited := now.Sub(n.since)
+	return now.Sub(n.since)
+}
+
+// far chooses a task of another node, if n has waited long enough for one or it would wait longer than n: that which its own nodes would come to last.
+func (q *Queue) far(n *node, now time.Time) int32 {
+	waited := n.waited(now)
 	for i, b := range []*backlog{q.zones[n.zone], q.whole} {
 		v := b.most()
 		patience := time.Duration(i+1) * q.patience
