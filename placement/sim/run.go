@@ -7,6 +7,8 @@ import (
 	"runtime/metrics"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/job"
 )
@@ -165,10 +167,10 @@ func (w *world) takes(s *job.Split, at place) time.Duration {
 
 // step has the machine take an event, and does what it says.
 func (w *world) step(e coordinator.Event) {
-	began := time.Now()
+	began := cpu()
 	w.m.At(epoch.Add(w.now))
 	effects := w.m.Step(e)
-	w.res.Decided += time.Since(began)
+	w.res.Decided += cpu() - began
 	w.res.Events++
 	for _, f := range effects {
 		switch f := f.(type) {
@@ -305,6 +307,15 @@ func (w *world) beat(node int32) {
 	}
 	w.step(coordinator.Progressed{Beat: b})
 	w.events.push(event{at: w.now + beatEvery, kind: beats, slot: node})
+}
+
+// cpu is the time that the process has had of all cores: that which others take from it does not count.
+func cpu() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t); err != nil {
+		panic(err) // there is one
+	}
+	return time.Duration(t.Nano())
 }
 
 // measure notes how much memory the process has.

@@ -57,7 +57,7 @@ type Result struct {
 	// everywhere; or that of the largest task, if that is more.
 	Ideal time.Duration
 
-	Decided time.Duration // real time that the machine and placement took for all events
+	Decided time.Duration // CPU time that the machine and placement took for all events
 	Events  int
 	Peak    uint64 // bytes of the process, which holds the simulator as well
 }
@@ -65,7 +65,7 @@ type Result struct {
 // Ratio is how much longer the job took than it had to.
 func (r *Result) Ratio() float64 { return float64(r.Makespan) / float64(r.Ideal) }
 
-// Rate is how many tasks were decided per second of real time.
+// Rate is how many tasks were decided per second of CPU time.
 func (r *Result) Rate() float64 { return float64(r.Tasks) / r.Decided.Seconds() }
 
 func (o Options) withDefaults() Options {
