@@ -13,9 +13,9 @@ type place struct {
 	load float64
 }
 
-// load is how long n will be at the tasks that lie on it, measured by how long it was at those it has taken: slow nodes, those with few slots, and those that
-// are busy otherwise have taken few.
-func (n *node) load() float64 { return float64(n.waiting) / float64(n.taken+1) }
+// load is how long n will be at the tasks that lie on it, measured by what it has done so far: slow nodes, those with few slots, and those that
+// are busy otherwise have done little.
+func (n *node) load() float64 { return float64(n.todo) / float64(n.done+1) }
 
 // most returns the node with the longest backlog, nil if none has any.
 func (b *backlog) most() *node {

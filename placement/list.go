@@ -8,20 +8,36 @@ type list struct {
 
 func (l *list) push(at int32) { l.items = append(l.items, at) }
 
-// first removes and returns the first task that is wanted, and drops those before it; -1 if there is none.
-func (l *list) first(wanted func(int32) bool) int32 {
+// trim drops those from the front that are not wanted, and reports whether any is left.
+func (l *list) trim(wanted func(int32) bool) bool {
 	for l.begin < len(l.items) {
-		at := l.items[l.begin]
-		l.begin++
-		if wanted(at) {
-			return at
+		if wanted(l.items[l.begin]) {
+			return true
 		}
+		l.begin++
 	}
 	l.items, l.begin = nil, 0
-	return -1
+	return false
 }
 
-// last removes and returns the last task that is wanted, and drops those behind it; -1 if there is none.
+// pick takes the i-th off the list.
+func (l *list) pick(i int) int32 {
+	s := l.items[l.begin:]
+	at := s[i]
+	s[i] = s[0]
+	l.begin++
+	return at
+}
+
+// first takes the first that is wanted; -1 if there is none.
+func (l *list) first(wanted func(int32) bool) int32 {
+	if !l.trim(wanted) {
+		return -1
+	}
+	return l.pick(0)
+}
+
+// last takes the last that is wanted, and drops those behind it; -1 if there is none.
 func (l *list) last(wanted func(int32) bool) int32 {
 	for n := len(l.items); n > l.begin; n-- {
 		at := l.items[n-1]
@@ -32,15 +48,4 @@ func (l *list) last(wanted func(int32) bool) int32 {
 	}
 	l.items, l.begin = nil, 0
 	return -1
-}
-
-// drop drops all tasks that are not wanted.
-func (l *list) drop(wanted func(int32) bool) {
-	kept := l.items[:0]
-	for _, at := range l.items[l.begin:] {
-		if wanted(at) {
-			kept = append(kept, at)
-		}
-	}
-	l.items, l.begin = kept, 0
 }

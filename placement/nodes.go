@@ -4,15 +4,19 @@ package placement
 func (q *Queue) node(name string) *node {
 	n := q.nodes[name]
 	if n == nil {
-		n = &node{number: int32(len(q.all)), name: name}
+		n = &node{number: int32(len(q.all)), name: name, slots: 1}
 		q.nodes[name] = n
 		q.all = append(q.all, n)
 	}
 	return n
 }
 
-// Present says that a node may ask for tasks, and in which zone it is.
-func (q *Queue) Present(name, zone string) { q.enter(q.node(name), zone) }
+// Present says that a node may ask for tasks, for that number of slots, and in which zone it is.
+func (q *Queue) Present(name, zone string, slots int) {
+	n := q.node(name)
+	n.slots = max(slots, 1)
+	q.enter(n, zone)
+}
 
 func (q *Queue) enter(n *node, zone string) {
 	if n.present && n.zone == zone {
@@ -35,17 +39,22 @@ func (q *Queue) Absent(name string) {
 	}
 	q.leave(n)
 	n.present = false
-	for _, l := range []*list{&n.retried, &n.alone, &n.shared} {
-		l.drop(q.waits)
-		for _, at := range l.items {
-			switch e := &q.tasks[at]; q.present(e) {
-			case 0:
-				q.everybody(at, l == &n.retried)
-			case 1:
-				for _, number := range e.nodes {
-					if o := q.all[number]; o.present && l == &n.shared {
-						o.alone.push(at)
-					}
+	for _, at := range n.retried.items {
+		if q.abandoned(at) {
+			q.retried.push(at)
+		}
+	}
+	for _, at := range append(n.alone.all(), n.shared.all()...) {
+		if !q.waits(at) {
+			continue
+		}
+		switch e := &q.tasks[at]; q.present(e) {
+		case 0:
+			q.orphans.put(at, sizeOf(e.weight))
+		case 1:
+			for _, number := range e.nodes {
+				if o := q.all[number]; o.present {
+					o.alone.put(at, sizeOf(e.weight))
 				}
 			}
 		}

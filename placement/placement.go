@@ -16,6 +16,7 @@ const DefaultPatience = 3 * time.Second
 
 // A Task is something to place.
 type Task struct {
-	ID    job.TaskID
-	Nodes []string // that hold its input, best first; none means that all are alike
+	ID     job.TaskID
+	Nodes  []string // that hold its input, best first; none means that all are alike
+	Weight int64    // how much there is to do, in a unit of which all tasks have the same
 }

@@ -9,8 +9,8 @@ import (
 
 func Example() {
 	q := placement.New(3 * time.Second)
-	q.Present("a", "north")
-	q.Present("b", "south")
+	q.Present("a", "north", 1)
+	q.Present("b", "south", 1)
 	q.Push(placement.Task{ID: "m-00000", Nodes: []string{"b"}})
 	q.Push(placement.Task{ID: "m-00001", Nodes: []string{"a"}})
 	now := time.Unix(0, 0)

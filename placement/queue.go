@@ -1,7 +1,6 @@
 package placement
 
 import (
-	"math"
 	"slices"
 	"time"
 
@@ -17,19 +16,26 @@ type Queue struct {
 	patience time.Duration
 	tasks    []entry // of all that were ever pushed
 	waiting  int
+	todo     int64     // weight of what waits
+	done     int64     // weight of what was given away
+	workers  int64     // nodes that were given some
+	began    time.Time // when it was asked for a task first
 	nodes    map[string]*node
 	all      []*node // by number
 	zones    map[string]*backlog
 	whole    *backlog // of all zones
 
 	// Tasks for everybody. What one of its nodes can do again meanwhile stays here until it is come upon.
-	retried, nowhere list
+	retried  list
+	orphans  pile // whose nodes are absent
+	anywhere list // that lie nowhere
 }
 
 // An entry is a task that waits, or the zero value.
 type entry struct {
-	id    job.TaskID
-	nodes []int32
+	id     job.TaskID
+	nodes  []int32
+	weight int64
 }
 
 // A node is what the Queue knows of one.
@@ -37,14 +43,16 @@ type node struct {
 	number  int32
 	name    string
 	zone    string
+	slots   int
 	present bool
 
 	retried list // tasks that lie here and were tried before
-	alone   list // others, which lay nowhere else
-	shared  list // those that lay on several nodes that were present
+	alone   pile // others, which lay nowhere else
+	shared  pile // those that lay on several nodes that were present
 
 	waiting int       // tasks in these lists
-	taken   int       // tasks given to its slots, wherever they lay
+	todo    int64     // its part of their weight, if all that hold a task have the same part
+	done    int64     // weight of what was given to its slots, wherever it lay
 	since   time.Time // when its slots first found nothing near while tasks waited; zero: they do
 	places  [2]place  // in the backlogs of its zone and of all
 }
@@ -65,7 +73,7 @@ func (q *Queue) Push(t Task) bool { return q.push(t, false) }
 func (q *Queue) PushFront(t Task) bool { return q.push(t, true) }
 
 func (q *Queue) push(t Task, retried bool) bool {
-	e := entry{id: t.ID}
+	e := entry{id: t.ID, weight: t.Weight + 1} // that of nothing is not nothing
 	for _, name := range t.Nodes {
 		if n := q.node(name); !slices.Contains(e.nodes, n.number) {
 			e.nodes = append(e.nodes, n.number)
@@ -74,17 +82,19 @@ func (q *Queue) push(t Task, retried bool) bool {
 	at := int32(len(q.tasks))
 	q.tasks = append(q.tasks, e)
 	q.waiting++
+	q.todo += e.weight
 	present := q.present(&e)
 	for _, number := range e.nodes {
 		n := q.all[number]
 		n.waiting++
+		n.todo += e.part()
 		switch {
 		case retried:
 			n.retried.push(at)
 		case present > 1:
-			n.shared.push(at)
+			n.shared.put(at, sizeOf(e.weight))
 		default:
-			n.alone.push(at)
+			n.alone.put(at, sizeOf(e.weight))
 		}
 		q.raise(n)
 	}
@@ -95,12 +105,23 @@ func (q *Queue) push(t Task, retried bool) bool {
 }
 
 func (q *Queue) everybody(at int32, retried bool) {
-	if retried {
+	switch {
+	case retried:
 		q.retried.push(at)
-	} else {
-		q.nowhere.push(at)
+	case len(q.tasks[at].nodes) > 0:
+		q.orphans.put(at, sizeOf(q.tasks[at].weight))
+	default:
+		q.anywhere.push(at)
 	}
 }
+
+// part is what each of the nodes of e would do of it.
+func (e *entry) part() int64 { return max(e.weight/int64(len(e.nodes)), 1) }
+
+func (q *Queue) waits(at int32) bool { return q.tasks[at].id != "" }
+
+// abandoned reports whether a task waits and no node that holds it is present.
+func (q *Queue) abandoned(at int32) bool { return q.waits(at) && q.present(&q.tasks[at]) == 0 }
 
 // present returns how many of the nodes of e are.
 func (q *Queue) present(e *entry) (n int) {
@@ -114,8 +135,10 @@ func (q *Queue) present(e *entry) (n int) {
 
 // Take removes and returns the best task for a slot of a node at the time now. It reports false if there is none, or none yet.
 //
-// Tasks that were tried before come first. Of those that lie on the node and on others, those come first that the others would come to last, so that
-// something near is left for everybody to the end; and who takes a task from afar takes it of the node that would be longest at what waits for it.
+// Tasks that were tried before come first. Of others that lie on the node those come first that lie nowhere else, then those that the others would come to last, so
+// that something near is left for everybody to the end; and of these those that have most to do, so that all are done at about the same time. A node with nothing near waits, unless
+// the tasks elsewhere would wait longer than it; it takes one of the node that would be longest at what waits there. A node that is ahead of the others does so even while
+// something is near, if that is smaller. Tasks that lie nowhere are taken as they come.
 func (q *Queue) Take(name string, now time.Time) (job.TaskID, bool) {
 	n := q.node(name)
 	q.enter(n, n.zone)
@@ -123,98 +146,22 @@ func (q *Queue) Take(name string, now time.Time) (job.TaskID, bool) {
 		n.since = time.Time{}
 		return "", false
 	}
-	at := q.near(n)
-	if at >= 0 {
-		n.since = time.Time{}
-	} else if at = q.far(n, now); at < 0 {
+	at := q.choose(n, now)
+	if at < 0 {
 		return "", false
 	}
 	e := q.tasks[at]
 	q.tasks[at] = entry{}
 	q.waiting--
-	n.taken++
+	q.todo -= e.weight
+	if n.done == 0 {
+		q.workers++
+	}
+	n.done += e.weight
+	q.done += e.weight
 	for _, number := range e.nodes {
 		q.all[number].waiting--
+		q.all[number].todo -= e.part()
 	}
 	return e.id, true
 }
-
-// near takes a task off a list that lies on n or is for everybody; -1: there is none.
-func (q *Queue) near(n *node) int32 {
-	if at := n.retried.last(q.waits); at >= 0 {
-		return at
-	}
-	if at := q.retried.last(q.abandoned); at >= 0 {
-		return at
-	}
-	if at := n.alone.first(q.waits); at >= 0 {
-		return at
-	}
-	if at := q.contested(n); at >= 0 {
-		return at
-	}
-	return q.nowhere.first(q.abandoned)
-}
-
-// contestants is how many tasks that others hold as well are looked at for one.
-const contestants = 8
-
-// contested takes a task off n's that other nodes hold as well: of the first few the one that these would come to last.
-func (q *Queue) contested(n *node) int32 {
-	head := n.shared.first(q.waits)
-	if head < 0 {
-		return -1
-	}
-	rest := n.shared.items[n.shared.begin:]
-	most := q.others(head, n)
-	for i := range min(contestants-1, len(rest)) {
-		if !q.waits(rest[i]) {
-			continue
-		}
-		if load := q.others(rest[i], n); load > most {
-			head, rest[i], most = rest[i], head, load
-		}
-	}
-	return head
-}
-
-// others returns the backlog of that node which, beside n, would come to a task first.
-func (q *Queue) others(at int32, n *node) float64 {
-	least := math.Inf(1) // what nobody else would do
-	for _, number := range q.tasks[at].nodes {
-		if o := q.all[number]; o != n && o.present {
-			least = min(least, o.load())
-		}
-	}
-	return least
-}
-
-// far takes a task off a list that lies on other nodes than n, if n has waited long enough for one: that which its own nodes would come to last.
-// Otherwise it returns -1.
-func (q *Queue) far(n *node, now time.Time) int32 {
-	if n.since.IsZero() || now.Before(n.since) { // clocks are set back
-		n.since = now
-	}
-	waited := now.Sub(n.since)
-	if waited < q.patience {
-		return -1
-	}
-	victim := q.zones[n.zone].most()
-	if victim == nil && waited >= 2*q.patience {
-		victim = q.whole.most()
-	}
-	if victim == nil {
-		return -1
-	}
-	for _, l := range []*list{&victim.alone, &victim.shared, &victim.retried} {
-		if at := l.last(q.waits); at >= 0 {
-			return at
-		}
-	}
-	panic("placement: a node has tasks on none of its lists")
-}
-
-func (q *Queue) waits(at int32) bool { return q.tasks[at].id != "" }
-
-// abandoned reports whether a task waits and no node that holds it is present.
-func (q *Queue) abandoned(at int32) bool { return q.waits(at) && q.present(&q.tasks[at]) == 0 }

@@ -65,6 +65,7 @@ type (
 	// has, it keeps, unless it is Lost.
 	Noted struct {
 		Node, Zone string
+		Slots      int
 		Away       bool
 		Now        time.Time
 	}

@@ -127,7 +127,7 @@ func (m *Machine) noted(e Noted) []Effect {
 		m.queue.Absent(e.Node)
 		m.later.Absent(e.Node)
 	} else {
-		m.queue.Present(e.Node, e.Zone)
+		m.queue.Present(e.Node, e.Zone, e.Slots)
 		m.later.Present(e.Node)
 	}
 	return m.grant(e.Now)

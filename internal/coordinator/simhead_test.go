@@ -478,7 +478,7 @@ func (h *head) work() {
 	case s.cancels && s.fault(8):
 		h.step(Stopped{errCancelled})
 	case s.fault(4):
-		h.step(Noted{s.names[s.r.IntN(len(s.names))], fmt.Sprint(s.r.IntN(2)), s.r.IntN(2) == 0, s.now})
+		h.step(Noted{s.names[s.r.IntN(len(s.names))], fmt.Sprint(s.r.IntN(2)), 1 + s.r.IntN(2), s.r.IntN(2) == 0, s.now})
 	}
 }
 
