@@ -3,6 +3,7 @@ package placement_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -215,7 +216,7 @@ func (m *model) inZone(zone string) bool {
 func TestRandom(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	for round := range uint64(300) {
+	for round := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, round))
 		const patience = 10 * time.Second
 		q := placement.New(patience)
@@ -305,6 +306,76 @@ func TestRandom(t *testing.T) {
 	}
 }
 
+// A node that is ahead of the others takes large tasks of one that is behind, even while it has smaller ones near.
+func TestHelp(t *testing.T) {
+	q := placement.New(3 * time.Second)
+	for _, n := range []string{"slow", "fast"} {
+		q.Present(n, "", 1)
+	}
+	for range 9 {
+		q.Push(placement.Task{ID: "of slow", Nodes: []string{"slow"}, Weight: 30 << 20})
+		q.Push(placement.Task{ID: "of fast", Nodes: []string{"fast"}, Weight: 20 << 20})
+	}
+	q.Take("slow", start)
+	for i, want := range []job.TaskID{"of fast", "of fast", "of slow"} {
+		if got, _ := q.Take("fast", start.Add(time.Duration(i)*20*time.Second)); got != want {
+			t.Errorf("when it has taken %d tasks, fast is given one %q, want %q", i, got, want)
+		}
+	}
+	if got, _ := q.Take("slow", start.Add(time.Minute)); got != "of slow" {
+		t.Errorf("slow is given one %q", got)
+	}
+}
+
+// Near the end, a slot is not given what it would still be at when all else is done.
+func TestEnd(t *testing.T) {
+	q := placement.New(time.Hour)
+	for _, n := range []string{"slow", "fast"} {
+		q.Present(n, "", 1)
+	}
+	for range 10 {
+		q.Push(placement.Task{ID: "of fast", Nodes: []string{"fast"}, Weight: 20 << 20})
+	}
+	for _, id := range []job.TaskID{"large", "large", "small"} {
+		q.Push(placement.Task{ID: id, Nodes: []string{"slow"}, Weight: map[job.TaskID]int64{"large": 30 << 20, "small": 3 << 20}[id]})
+	}
+	take := func(node string, want job.TaskID) {
+		t.Helper()
+		if got, _ := q.Take(node, start); got != want {
+			t.Errorf("%s is given %q, want %q", node, got, want)
+		}
+	}
+	take("slow", "large")
+	for range 10 {
+		take("fast", "of fast")
+	}
+	take("slow", "small")
+	take("slow", "large") // there is nothing else
+}
+
+// Orphans are for everybody who has nothing larger to do.
+func TestOrphans(t *testing.T) {
+	q := placement.New(time.Hour)
+	q.Present("a", "", 1)
+	q.Present("b", "", 1)
+	for _, task := range []placement.Task{{ID: "near", Nodes: []string{"a"}, Weight: 3 << 20}, {ID: "small", Nodes: []string{"gone"}, Weight: 1 << 20}, {ID: "large", Nodes: []string{"gone"}, Weight: 9 << 20}, {ID: "anywhere", Weight: 50 << 20}} {
+		q.Push(task)
+	}
+	for i, want := range []job.TaskID{"near", "large", "small", "anywhere", ""} {
+		if got, _ := q.Take("a", start.Add(time.Duration(i)*time.Second)); got != want {
+			t.Errorf("a is given %q, want %q", got, want)
+		}
+	}
+}
+
+// heap returns how many bytes are in use.
+func heap() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
+}
+
 // BenchmarkTake takes a million tasks, each of which lies on three of ten thousand nodes.
 func BenchmarkTake(b *testing.B) {
 	names := make([]string, 10_000)
@@ -316,7 +387,11 @@ func BenchmarkTake(b *testing.B) {
 	for i := range tasks {
 		tasks[i] = on(job.MapTask(i), names[r.IntN(len(names))], names[r.IntN(len(names))], names[r.IntN(len(names))])
 	}
+	var held float64
 	for b.Loop() {
+		b.StopTimer()
+		before := heap()
+		b.StartTimer()
 		q := placement.New(0)
 		for _, n := range names {
 			q.Present(n, "", 1)
@@ -324,9 +399,13 @@ func BenchmarkTake(b *testing.B) {
 		for _, t := range tasks {
 			q.Push(t)
 		}
+		b.StopTimer()
+		held = heap() - before
+		b.StartTimer()
 		for i := 0; q.Len() > 0; i++ {
 			q.Take(names[i%len(names)], start)
 		}
 	}
 	b.ReportMetric(float64(len(tasks)*b.N)/b.Elapsed().Seconds(), "tasks/s")
+	b.ReportMetric(held/float64(len(tasks)), "B/task")
 }
