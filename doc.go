@@ -5,7 +5,7 @@
 // and for what lies below it, unless another line names that. Tests may import more.
 //
 //	cmd/millrace   bench/demo   bench/sdkloop   bench/plainwords   bench   internal/chaos   job/jobtest
-//	internal/local   internal/clustertest   internal/demo
+//	internal/local   internal/clustertest   internal/demo   placement/sim
 //	internal/agent   internal/server
 //	internal/coordinator/brief
 //	internal/cluster   internal/runner
