@@ -21,7 +21,6 @@ import (
 	"github.com/millrace/millrace/internal/agent"
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/coordinator/plan"
-	"github.com/millrace/millrace/internal/local"
 	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/internal/mailgen"
 	"github.com/millrace/millrace/internal/runner"
@@ -192,7 +191,7 @@ func (s *storage) search(tb testing.TB, local bool) found {
 }
 
 func newPool() *agent.Pool {
-	return local.NewPool(&job.Spec{Program: job.Program{Engine: job.Builtin}})
+	return agent.PoolFor(&job.Spec{Program: job.Program{Engine: job.Builtin}})
 }
 
 type noLog struct{}
@@ -213,6 +212,8 @@ func (l *lines) Print(_ job.AttemptID, text []byte, _ bool) error {
 	l.n.Add(int64(bytes.Count(text, []byte{'\n'})))
 	return nil
 }
+
+func (l *lines) End(job.AttemptID) error { return nil }
 
 func (l *lines) Done(job.AttemptID) error { return nil }
 

@@ -3,10 +3,12 @@ package local
 import (
 	"context"
 	"errors"
-	"time"
 
+	"github.com/millrace/millrace/internal/coordinator/brief"
 	"github.com/millrace/millrace/internal/coordinator/plan"
+	"github.com/millrace/millrace/internal/server"
 	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/store"
 )
 
 // A Summary is what a plan comes to.
@@ -14,38 +16,35 @@ type Summary = plan.Summary
 
 // Plan lists the inputs and returns what Run would do, without doing it.
 func Plan(ctx context.Context, spec *job.Spec, opts *Options) (*Summary, error) {
-	r := &running{spec: spec, opts: opts, id: newID(), began: time.Now()}
-	s, err := r.planOnly(ctx)
-	if err := errors.Join(err, r.close()); err != nil {
+	p, err := brief.Open(ctx, spec, opts.Schemes)
+	if err != nil {
+		return nil, err
+	}
+	s, err := summary(ctx, spec, p, opts)
+	if err := errors.Join(err, p.Close()); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func (r *running) planOnly(ctx context.Context) (*Summary, error) {
-	var err error
-	if r.places, err = openPlaces(ctx, r.spec, r.opts.Schemes); err != nil {
-		return nil, err
-	}
-	r.then(r.places.close)
-	reducers := r.spec.Reducers
-	if reducers == 0 && r.spec.Reducer != "" {
+func summary(ctx context.Context, spec *job.Spec, p *brief.Places, opts *Options) (*Summary, error) {
+	reducers := spec.Reducers
+	if reducers == 0 && spec.Reducer != "" {
 		reducers = 1
 	}
-	o := r.planOptions(reducers)
-	for _, in := range r.places.inputs {
-		if r.opts.Where == nil {
-			break
+	var where func(context.Context, store.URI, store.Bucket) (plan.Locator, error)
+	if w := opts.Where; w != nil {
+		where = func(ctx context.Context, u store.URI, b store.Bucket) (plan.Locator, error) {
+			return w.Locator(ctx, u, b, nil)
 		}
-		l, err := r.opts.Where.Locator(ctx, in.URI, in.Bucket, nil)
-		if err != nil {
-			return nil, &job.Error{Op: "locate", Err: err}
-		}
-		o.Locators = append(o.Locators, l)
 	}
-	s, err := plan.Build(ctx, r.places.inputs, discardArea{}, o, func(job.Split) error { return nil })
+	o, err := server.PlanOptions(ctx, spec, p, reducers, false, where)
+	if err != nil {
+		return nil, err
+	}
+	s, err := plan.Build(ctx, p.Inputs, discardArea{}, o, func(job.Split) error { return nil })
 	if err == nil && s.Objects == 0 {
-		err = r.places.mustExist(ctx)
+		err = p.MustExist(ctx)
 	}
 	return s, err
 }
