@@ -35,9 +35,10 @@ type Locator interface {
 	Locate(ctx context.Context, keys []store.Key, nodes [][]string) error
 }
 
-// Locator returns who knows where the objects of an input lie, nil if they lie nowhere in particular. It says names of nodes: names returns that of the node which has
-// an address, or a name, and "" if no node of the cluster has it; nodes that are not of the cluster are left out. A nil names leaves addresses and names as they are.
-func (c *Config) Locator(ctx context.Context, u store.URI, b store.Bucket, names func(string) string) (Locator, error) {
+// Locator returns who knows where the objects of an input lie, nil if they lie nowhere in particular. It says names of nodes: what names returns, which
+// is asked again now and then, says that of the node which has an address, or a name, and "" if no node of the cluster has it; nodes that are not of the cluster are left
+// out. A nil names leaves addresses and names as they are.
+func (c *Config) Locator(ctx context.Context, u store.URI, b store.Bucket, names func() func(string) string) (Locator, error) {
 	l, err := c.locator(ctx, u, b)
 	if l == nil || err != nil || names == nil {
 		return l, err
@@ -59,10 +60,10 @@ func (c *Config) locator(ctx context.Context, u store.URI, b store.Bucket) (Loca
 	return nil, nil
 }
 
-// Disk returns what opens objects of an input from this node's disks, nil if there is nothing of it.
+// Disk returns what opens objects of an input from this node's disks, nil if there is nothing of it. A nil Config knows of nothing.
 func (c *Config) Disk(ctx context.Context, b store.Bucket) (Disk, error) {
 	s, ok := b.(*swift.Bucket)
-	if !ok || c.Devices == "" {
+	if !ok || c == nil || c.Devices == "" {
 		return nil, nil
 	}
 	addresses := c.Addresses
@@ -99,20 +100,20 @@ func own() (addresses []string, err error) {
 // members says names of nodes where another Locator says addresses.
 type members struct {
 	from  Locator
-	names func(string) string
+	names func() func(string) string
 }
 
 func (m *members) Locate(ctx context.Context, keys []store.Key, nodes [][]string) error {
 	if err := m.from.Locate(ctx, keys, nodes); err != nil {
 		return err
 	}
-	named := map[string]string{} // members may come and go while a job is planned
+	name, named := m.names(), map[string]string{}
 	for i, at := range nodes {
 		known := make([]string, 0, len(at))
 		for _, a := range at {
 			n, ok := named[a]
 			if !ok {
-				n = m.names(a)
+				n = name(a)
 				named[a] = n
 			}
 			if n != "" && !slices.Contains(known, n) {

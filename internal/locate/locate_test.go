@@ -97,7 +97,8 @@ func (f fixed) Locate(_ context.Context, keys []store.Key, nodes [][]string) err
 
 // Addresses become names of members; who is none is left out, and one node is named once.
 func TestMembers(t *testing.T) {
-	names := Names(map[string][]string{"a": {"10.0.0.1:7742", "10.1.0.1"}, "b": {"[2001:db8::2]:7742", "b.example"}})
+	by := Names(map[string][]string{"a": {"10.0.0.1:7742", "10.1.0.1"}, "b": {"[2001:db8::2]:7742", "b.example"}})
+	names := func() func(string) string { return by }
 	for _, tt := range []struct{ say, want []string }{
 		{[]string{"10.1.0.1", "10.0.0.9", "10.0.0.1", "2001:DB8:0::2"}, []string{"a", "b"}},
 		{[]string{"B.example", "a"}, []string{"b", "a"}},
