@@ -182,14 +182,14 @@ func (e *engagement) open(epoch uint64) {
 
 func (e *engagement) make() (err error) {
 	spec := &e.brief.Spec
-	e.kit = NewKit(spec, KitOptions{Cache: e.n.o.Cache, InProcess: e.n.o.InProcess, Open: e.program})
+	e.kit = NewKit(spec, KitOptions{Cache: e.n.o.Cache, InProcess: e.n.o.InProcess, Where: e.n.o.Where, Open: e.program})
 	if e.places, err = brief.Open(e.ctx, spec, e.n.o.Schemes); err != nil {
 		return err
 	}
 	if err := e.kit.Load(e.ctx); err != nil {
 		return err
 	}
-	j, err := e.kit.Job(e.id, e.places)
+	j, err := e.kit.Job(e.ctx, e.id, e.places)
 	if err != nil {
 		return err
 	}

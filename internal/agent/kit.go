@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/internal/codecache"
 	"github.com/millrace/millrace/internal/coordinator/brief"
 	"github.com/millrace/millrace/internal/coordinator/commit"
+	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/internal/runner"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/store"
@@ -25,6 +26,7 @@ const remoteReaders = 16
 type KitOptions struct {
 	Pool      *Pool            // of runners, as [PoolFor] makes it for the job; stays the caller's. nil: one of the kit's own
 	Cache     *codecache.Cache // of compiled modules; nil: the user's own
+	Where     *locate.Config   // says which objects lie on disks of this node; nil: none
 	InProcess *job.Job         // is the program, and runs in this process without a jail
 	// Open opens the file of a program; nil: that at its path.
 	Open func(ctx context.Context, p *job.Program) (*os.File, error)
@@ -99,7 +101,7 @@ func (k *Kit) Load(ctx context.Context) error {
 }
 
 // Job returns what an agent needs to work for the job, whose programs are loaded: all but Sender, Plan, Printer and Slots.
-func (k *Kit) Job(id string, p *brief.Places) (Job, error) {
+func (k *Kit) Job(ctx context.Context, id string, p *brief.Places) (Job, error) {
 	dir, err := spillDir(k.spec)
 	if err != nil {
 		return Job{}, err
@@ -118,6 +120,15 @@ func (k *Kit) Job(id string, p *brief.Places) (Job, error) {
 	}
 	if p.Remote {
 		j.Readers = remoteReaders
+	}
+	if k.o.Where != nil {
+		for _, in := range p.Inputs {
+			d, err := k.o.Where.Disk(ctx, in.Bucket)
+			if err != nil {
+				return Job{}, &job.Error{Op: "disks", Err: err}
+			}
+			j.Disks = append(j.Disks, d)
+		}
 	}
 	if p.Output != nil {
 		up := &commit.Uploads{Bucket: p.Output, Prefix: p.Prefix(), Job: id}

@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/internal/codecache"
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/coordinator/brief"
+	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/shuffle/flight"
 	"github.com/millrace/millrace/store"
@@ -26,6 +27,7 @@ type NodeOptions struct {
 	Schemes store.Schemes
 	Dir     string // where programs are kept
 
+	Where     *locate.Config   // says which objects lie on disks of this node; nil: none
 	Cache     *codecache.Cache // of compiled modules; nil: the user's own
 	InProcess *job.Job         // the program of all jobs, in this process; nil: there is none. For tests
 	Log       *slog.Logger     // nil: nothing is logged
@@ -161,9 +163,9 @@ func (n *Node) advance(epoch uint64) {
 // listen answers coordinators.
 func (n *Node) listen(ctx context.Context) (stops []func(), err error) {
 	for what, h := range map[string]cluster.Handler{
-		brief.Describe: answer(n.describe),
-		brief.Cuts:     answer(n.cuts),
-		brief.Program:  answer(n.program),
+		brief.Describe: replying(n.describe),
+		brief.Cuts:     replying(n.cuts),
+		brief.Program:  replying(n.program),
 	} {
 		stop, err := n.o.Cluster.Serve(ctx, brief.ToNode(n.name, what), h)
 		if err != nil {
@@ -178,8 +180,8 @@ func (n *Node) listen(ctx context.Context) (stops []func(), err error) {
 	return stops, err
 }
 
-// answer makes a handler of calls out of a method.
-func answer[A any](f func(context.Context, brief.Query) (A, error)) cluster.Handler {
+// replying makes a handler of calls out of a method.
+func replying[A any](f func(context.Context, brief.Query) (A, error)) cluster.Handler {
 	return func(ctx context.Context, req []byte) ([]byte, error) {
 		var q brief.Query
 		if err := json.Unmarshal(req, &q); err != nil {

@@ -52,7 +52,7 @@ type logStore interface {
 	elsewhere() bool
 }
 
-// errMoved is what put returns when last was not the last; errRefused wraps what certainly was not appended, errDeclined what one server says
+// errMoved is what put returns when last was not the last, as the server knew it; errRefused wraps what certainly was not appended, errDeclined what one server says
 // was not.
 var (
 	errMoved    = errors.New("the log has other entries")
@@ -237,7 +237,12 @@ func (l *Log) put(ctx context.Context, kind byte, epoch uint64, body []byte) err
 			return nil
 		case errors.Is(err, errRefused) && doubt == nil:
 			return fmt.Errorf("log of job %s: %w", l.job, err)
-		case errors.Is(err, errMoved), errors.Is(err, errRefused):
+		case errors.Is(err, errMoved):
+			if doubt == nil { // a server that was cut off says so as well, while another takes the entry
+				doubt = err
+			}
+		case errors.Is(err, errRefused):
+			declined++
 		case errors.Is(err, errDeclined):
 			doubt = err
 			declined++
@@ -252,22 +257,17 @@ func (l *Log) put(ctx context.Context, kind byte, epoch uint64, body []byte) err
 			return nil
 		case errors.Is(rerr, ErrFenced):
 			return rerr
-		case rerr != nil && doubt == nil:
-			return rerr
 		case ctx.Err() != nil, rerr != nil, declined >= maxDeclined:
-			return l.unknown(ctx, also(doubt, rerr))
+			return l.unknown(also(doubt, rerr))
 		}
 		if !pause(ctx, retryWait) {
-			return l.unknown(ctx, doubt)
+			return l.unknown(doubt)
 		}
 	}
 }
 
-// unknown is the error of an append that must be given up; doubt is why it may have landed, nil if it has not.
-func (l *Log) unknown(ctx context.Context, doubt error) error {
-	if doubt == nil {
-		return fmt.Errorf("log of job %s: %w", l.job, context.Cause(ctx))
-	}
+// unknown is the error of an append that must be given up; doubt is why it may have landed.
+func (l *Log) unknown(doubt error) error {
 	return fmt.Errorf("log of job %s: an entry %w: %w", l.job, ErrUnknown, doubt)
 }
 

@@ -61,6 +61,14 @@ type (
 		Slot   int
 		Now    time.Time
 	}
+	// Noted: what membership says of a node: it is there, in a zone, and may ask for work; or it is away, drains, or is to be given none. What it
+	// has, it keeps, unless it is Lost.
+	Noted struct {
+		Node, Zone string
+		Slots      int
+		Away       bool
+		Now        time.Time
+	}
 	// Ticked: time has passed.
 	Ticked struct{ Now time.Time }
 	// Stopped: the job is to end, for that cause.
@@ -78,6 +86,7 @@ func (Broken) event()     {}
 func (Progressed) event() {}
 func (Lost) event()       {}
 func (Vacated) event()    {}
+func (Noted) event()      {}
 func (Ticked) event()     {}
 func (Stopped) event()    {}
 
@@ -143,7 +152,8 @@ type Ended struct {
 
 // A Committed is the commit of one attempt.
 type Committed struct {
-	Attempt job.AttemptID `json:"attempt"`
-	Node    string        `json:"node"`
-	Result  Result        `json:"result"`
+	Attempt     job.AttemptID `json:"attempt"`
+	Node        string        `json:"node"`
+	Incarnation uint64        `json:"incarnation"` // of the agent that keeps its runs
+	Result      Result        `json:"result"`
 }

@@ -17,6 +17,9 @@ func (m *Machine) follow(e Followed) []Effect {
 	// An earlier question is one that it no longer waits for.
 	effects = append(effects, m.answer(t, Arrivals{Next: t.next})...)
 	t.follows, t.next, t.complete = e.Ticket, f.Next, false // or it would not ask
+	if len(f.Missing) > 0 {
+		effects = append(effects, m.missing(t, &e)...)
+	}
 	return append(effects, m.tell(t)...)
 }
 

@@ -7,20 +7,18 @@ func (m *Machine) lost(e Lost) (effects []Effect) {
 	if m.over || e.Incarnation != 0 && m.nodes[e.Node] > e.Incarnation {
 		return nil
 	}
-	kept := m.asked[:0]
-	for _, a := range m.asked {
-		if a.Want.Node == e.Node {
-			effects = append(effects, Grant{a.Ticket, Lease{Over: true}})
-			continue
-		}
-		kept = append(kept, a)
+	m.queue.Absent(e.Node)
+	m.later.Absent(e.Node)
+	for _, a := range m.asked.of(e.Node) {
+		effects = append(effects, Grant{a.Ticket, Lease{Over: true}})
+		m.asked.remove(a.Ticket)
 	}
-	m.asked = kept
 	for s := range m.slots {
 		if s.node == e.Node {
 			delete(m.slots, s)
 		}
 	}
+	m.rift.forget(e.Node)
 	for _, t := range slices.Concat(m.maps, m.reds) {
 		switch {
 		case t.node != e.Node || t.state == waiting:

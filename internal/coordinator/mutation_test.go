@@ -49,7 +49,7 @@ var mutations = []mutation{
 		"t.shown.Vector != c.Result.Vector", "false",
 	}, {
 		"a reduce begins while a map waits", "lease.go",
-		"if m.sealed && m.queue.Len() == 0 && !m.over {", "if m.sealed && !m.over {",
+		"if m.sealed && m.queue.Len() == 0 && !ok && !m.over {", "if m.sealed && !ok && !m.over {",
 	}, {
 		"no reduce is given back", "lease.go",
 		"for n := m.queue.Len() - m.free(); n > 0; n-- {", "for n := 0; n > 0; n-- {",
@@ -61,8 +61,8 @@ var mutations = []mutation{
 		"effects = append(effects, m.again(youngest)...)", "youngest.failures++\n\t\teffects = append(effects, m.again(youngest)...)",
 	}, {
 		"a run that is lost is not replaced", "report.go",
-		"m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector})", `if t.shown.Attempt.Try == 0 {
-			m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector})
+		"m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector, c.Incarnation})", `if t.shown.Attempt.Try == 0 {
+			m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector, c.Incarnation})
 		}`,
 	}, {
 		"all is said while a map is under way", "follow.go",
@@ -74,14 +74,20 @@ var mutations = []mutation{
 		"a run that cannot be read stays", "report.go",
 		"mt.state == committed && mt.attempt() == f.Run {", "false {",
 	}, {
+		"runs out of reach stay", "missing.go",
+		"effects = append(effects, m.loseAll(mt.node)...)", "",
+	}, {
+		"nodes that are apart all get work", "missing.go",
+		"return true", "return false",
+	}, {
 		"a want that was withdrawn is granted", "lease.go",
-		"m.asked = slices.DeleteFunc(m.asked, func(a Asked) bool { return a.Ticket == asked })", "",
+		"m.asked.remove(asked)", "",
 	}, {
 		"a lease that was never heard of stays", "lease.go",
 		"t != nil && t.holds(s)", "false && t != nil",
 	}, {
 		"a split is planned twice", "machine.go",
-		"m.queue.Push(t.place())", "m.queue.Push(t.place())\n\tm.queue.Push(t.place())",
+		"everybody := m.queue.Push(t.place())", "everybody := m.queue.Push(t.place())\n\tm.queue.Push(t.place())",
 	}, {
 		"the job is decided before its last reduce", "machine.go",
 		"m.redsDone < m.conf.Reducers {", "m.redsDone < m.conf.Reducers-1 {",

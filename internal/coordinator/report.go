@@ -64,13 +64,14 @@ func (m *Machine) reported(e Reported) []Effect {
 	m.count(&c.Result.Counters, 1)
 	m.shuffle += c.Result.Shuffle
 	if t.id.IsReduce() {
+		m.later.Done(t.node)
 		m.redsDone++
 	} else {
 		m.mapsDone++
-		m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector})
+		m.runs = append(m.runs, Run{t.attempt(), t.node, t.result.Vector, c.Incarnation})
 	}
 	effects = append(effects,
-		Append{Record{Committed: &Committed{c.Attempt, c.Node, c.Result.logged()}}},
+		Append{Record{Committed: &Committed{c.Attempt, c.Node, c.Incarnation, c.Result.logged()}}},
 		Judge{e.Ticket, Verdict{Accepted: true}})
 	if err := m.hopeless(); err != nil {
 		return append(effects, m.fail(err)...)
@@ -78,7 +79,10 @@ func (m *Machine) reported(e Reported) []Effect {
 	if m.mapped() {
 		effects = append(effects, m.tellAll()...) // what comes before goes with the next tick
 	}
-	return append(effects, m.advance(time.Time{})...)
+	if effects = append(effects, m.advance()...); t.id.IsReduce() {
+		effects = append(effects, m.grantNode(t.node)...) // it runs one less
+	}
+	return effects
 }
 
 func (m *Machine) broken(e Broken) []Effect {

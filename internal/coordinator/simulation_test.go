@@ -31,7 +31,7 @@ var (
 // Real are the machine and the loop around it, claims, decisions and publishing, the mem store, and what package shuffle does to sections: how
 // they are sealed, framed, received, selected and merged. Modelled are agents and their runners, the network, the job log and time.
 // Messages come late, in any order, twice or never; pieces of runs are cut short or altered as well. Nodes die with what they kept, start
-// again, or do not, stand still; disks lose some of what is kept; reduces commit before they were told all runs; coordinators die between any two appends and calls to the store, calls fail before or after they took effect,
+// again, or do not, stand still, or two of them never reach each other; disks lose some of what is kept; reduces commit before they were told all runs; coordinators die between any two appends and calls to the store, calls fail before or after they took effect,
 // and another coordinator takes over from one that is dead or only silent: it finishes what was decided, or begins the job anew, for the
 // log is not read back. At last nothing breaks any more, and the job must end.
 func TestSimulation(t *testing.T) {
@@ -157,6 +157,7 @@ type simulation struct {
 
 	names []string
 	nodes []*node
+	apart [2]int  // nodes that cannot reach each other; the same twice: none
 	heads []*head // by epoch
 	epoch uint64  // the highest
 	net   []parcel
@@ -198,6 +199,9 @@ func newSimulation(seed uint64, tracing bool) *simulation {
 			store: &process{jobStore: s.store},
 		}
 		s.names, s.nodes = append(s.names, n.name), append(s.nodes, n)
+	}
+	if r.IntN(4) == 0 {
+		s.apart = [2]int{r.IntN(len(s.nodes)), r.IntN(len(s.nodes))}
 	}
 	return s
 }
@@ -253,6 +257,12 @@ func (s *simulation) stream(b []byte, deliver func([]byte)) {
 		s.note("byte %d of %d of a piece is altered", at, len(b))
 	}
 	s.send(nil, func() { deliver(b) })
+}
+
+// reach reports whether two nodes can reach each other.
+func (s *simulation) reach(a, b *node) bool {
+	x, y := s.nodes[s.apart[0]], s.nodes[s.apart[1]]
+	return a == b || (a != x || b != y) && (a != y || b != x)
 }
 
 // late says whether somebody has waited for an answer for so long that there will be none. At times there is one after all.

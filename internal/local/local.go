@@ -18,7 +18,7 @@ import (
 	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/codecache"
 	"github.com/millrace/millrace/internal/coordinator"
-	"github.com/millrace/millrace/internal/coordinator/plan"
+	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/internal/runner"
 	"github.com/millrace/millrace/internal/server"
 	"github.com/millrace/millrace/job"
@@ -32,8 +32,8 @@ type Options struct {
 	Schemes store.Schemes
 	Stdout  io.Writer // where a job without output prints
 	Sorted  bool      // print in the order of keys, not as found
-	// Locate, if not nil, returns who knows where the objects of an input lie, or nil; [Plan] says what it knows.
-	Locate func(ctx context.Context, b store.Bucket) (plan.Locator, error)
+	// Where, if not nil, says which objects Run reads from disks of this node, and on which nodes Plan finds them.
+	Where *locate.Config
 	// Progress, if not nil, is given a source of snapshots before the job starts. The source may be asked at any
 	// time, also after the end.
 	Progress func(snapshot func() job.Progress)
@@ -126,7 +126,7 @@ func (r *running) close() (err error) {
 
 // run makes all that the job needs, what takes longest first, and has it driven.
 func (r *running) run(ctx context.Context) (*job.Result, error) {
-	r.kit = agent.NewKit(r.spec, agent.KitOptions{Pool: r.opts.Pool, Cache: r.opts.Cache, InProcess: r.opts.InProcess})
+	r.kit = agent.NewKit(r.spec, agent.KitOptions{Pool: r.opts.Pool, Cache: r.opts.Cache, InProcess: r.opts.InProcess, Where: r.opts.Where})
 	r.then(r.kit.Close)
 	embedded := r.embed()
 	r.then(r.driver.Close)
@@ -160,7 +160,7 @@ func (r *running) run(ctx context.Context) (*job.Result, error) {
 
 // open makes the agent, whose first runner loads the program at once.
 func (r *running) open(ctx context.Context) error {
-	j, err := r.kit.Job(r.id, r.driver.Places())
+	j, err := r.kit.Job(ctx, r.id, r.driver.Places())
 	if err != nil {
 		return err
 	}

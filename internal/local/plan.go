@@ -8,6 +8,7 @@ import (
 	"github.com/millrace/millrace/internal/coordinator/plan"
 	"github.com/millrace/millrace/internal/server"
 	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/store"
 )
 
 // A Summary is what a plan comes to.
@@ -31,7 +32,13 @@ func summary(ctx context.Context, spec *job.Spec, p *brief.Places, opts *Options
 	if reducers == 0 && spec.Reducer != "" {
 		reducers = 1
 	}
-	o, err := server.PlanOptions(ctx, spec, p, reducers, opts.Locate)
+	var where func(context.Context, store.URI, store.Bucket) (plan.Locator, error)
+	if w := opts.Where; w != nil {
+		where = func(ctx context.Context, u store.URI, b store.Bucket) (plan.Locator, error) {
+			return w.Locator(ctx, u, b, nil)
+		}
+	}
+	o, err := server.PlanOptions(ctx, spec, p, reducers, false, where)
 	if err != nil {
 		return nil, err
 	}

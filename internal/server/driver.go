@@ -32,7 +32,7 @@ type Work struct {
 	Began   time.Time
 
 	// Locate, if not nil, returns who knows where the objects of an input lie, or nil.
-	Locate func(ctx context.Context, b store.Bucket) (plan.Locator, error)
+	Locate func(ctx context.Context, u store.URI, b store.Bucket) (plan.Locator, error)
 	Stdout io.Writer // where a job without output prints
 	Sorted bool      // print in the order of keys, not as found
 
@@ -315,7 +315,7 @@ func (d *Driver) plan(ctx context.Context, c *coordinator.Coordinator, reducers 
 	var requests int64
 	groups := len(d.w.Spec.Groups) > 0
 	byRange := d.w.Spec.Partition == job.ByRange && reducers > 1
-	o, err := PlanOptions(ctx, d.w.Spec, d.places, reducers, d.w.Locate)
+	o, err := PlanOptions(ctx, d.w.Spec, d.places, reducers, d.w.Sorted, d.w.Locate)
 	if err != nil {
 		return nil, err
 	}
@@ -366,17 +366,19 @@ func (d *Driver) plan(ctx context.Context, c *coordinator.Coordinator, reducers 
 	return s, c.Tell(ctx, coordinator.Sealed{Digest: s.Digest})
 }
 
-// PlanOptions returns how a job is planned.
-func PlanOptions(ctx context.Context, s *job.Spec, p *brief.Places, reducers int, locate func(context.Context, store.Bucket) (plan.Locator, error)) (*plan.Options, error) {
+// PlanOptions returns how a job is planned, which prints in the order of keys if it is sorted.
+func PlanOptions(ctx context.Context, s *job.Spec, p *brief.Places, reducers int, sorted bool, locate func(context.Context, store.URI, store.Bucket) (plan.Locator, error)) (*plan.Options, error) {
 	o := &plan.Options{
 		Include: s.Include, Exclude: s.Exclude, ModifiedSince: s.ModifiedSince,
 		Split: s.Split, Reducers: reducers, Output: p.Output != nil,
+		// Records are sorted whatever splits they come from; text stands in the order of tasks, and members of groups read in the order of the plan.
+		Ordered: reducers == 0 && (p.Output != nil || sorted) || len(s.Groups) > 0,
 	}
 	if locate == nil {
 		return o, nil
 	}
 	for _, in := range p.Inputs {
-		l, err := locate(ctx, in.Bucket)
+		l, err := locate(ctx, in.URI, in.Bucket)
 		if err != nil {
 			return nil, &job.Error{Op: "locate", Err: err}
 		}

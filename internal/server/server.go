@@ -12,6 +12,7 @@ import (
 
 	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/coordinator/plan"
+	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/shuffle/flight"
 	"github.com/millrace/millrace/store"
 )
@@ -25,10 +26,9 @@ type Options struct {
 	Version string // of Millrace: agents of another one are refused
 	Dir     string // of programs that were submitted
 
-	// Locate, if not nil, returns who knows where the objects of an input lie, or nil.
-	Locate func(ctx context.Context, b store.Bucket) (plan.Locator, error)
-	Lease  time.Duration // of the lead; 0: as the cluster has it
-	Log    *slog.Logger  // nil: nothing is logged
+	Where *locate.Config // says where objects lie; nil: nobody knows
+	Lease time.Duration  // of the lead; 0: as the cluster has it
+	Log   *slog.Logger   // nil: nothing is logged
 }
 
 // A server is what stays from one term to the next.
@@ -90,6 +90,18 @@ func (s *server) lead(ctx context.Context, lead *cluster.Leadership) error {
 	end(err)
 	t.close()
 	return err
+}
+
+// locate returns who knows on which members the objects of an input lie, nil if nobody does.
+func (s *server) locate(ctx context.Context, u store.URI, b store.Bucket) (plan.Locator, error) {
+	if s.o.Where == nil {
+		return nil, nil
+	}
+	members := make(map[string][]string)
+	for _, m := range s.view.Members() {
+		members[m.Node] = m.Addresses
+	}
+	return s.o.Where.Locator(ctx, u, b, locate.Names(members))
 }
 
 // changed hears of members. It must not wait.
