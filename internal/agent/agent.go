@@ -34,6 +34,7 @@ import (
 
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/coordinator/plan"
+	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/internal/runner"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/store"
@@ -53,6 +54,8 @@ type Printer interface {
 	// Print takes the next text of an attempt; more says that the same object's text goes on in the next call. What an
 	// earlier attempt of the task has shown is not shown again.
 	Print(a job.AttemptID, text []byte, more bool) error
+	// End says that the attempt has printed all, before it is reported.
+	End(a job.AttemptID) error
 	// Done says that the attempt counts and that its task will print nothing more.
 	Done(a job.AttemptID) error
 }
@@ -91,6 +94,8 @@ type Job struct {
 	Network *Network
 	// Readers is how many objects of one slot are read at once; 0: one after the other, for stores on this very machine.
 	Readers int
+	// Disks, if not nil, has for each input who opens its objects from this node's own disks; nil where nothing of it lies here.
+	Disks []locate.Disk
 }
 
 // An Agent works for one job. Make it with [New], let it [Agent.Run], then Close it.
@@ -106,6 +111,7 @@ type Agent struct {
 	alone error        // why others cannot have the runs that are kept
 	stop  context.CancelFunc
 
+	epoch   sync.RWMutex // held for reading by whoever works under the epoch of job.Sender
 	mu      sync.Mutex
 	running map[job.AttemptID]interface{ progress() coordinator.Running }
 }
@@ -204,19 +210,21 @@ func (a *Agent) slot(ctx context.Context, n int) error {
 		case lease.Idle:
 			continue
 		}
-		if a.job.Graph != nil {
-			if err := a.gang(ctx, &lease); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := a.ready(ctx, n); err != nil {
-			return err
-		}
-		if err := a.attempt(ctx, a.links[n], &lease); err != nil {
+		if err := a.work(ctx, n, &lease); err != nil {
 			return err
 		}
 	}
+}
+
+// work does what a lease of a slot says, and tells the coordinator how it went. The error is the agent's.
+func (a *Agent) work(ctx context.Context, n int, lease *coordinator.Lease) error {
+	if a.job.Graph != nil {
+		return a.gang(ctx, lease)
+	}
+	if err := a.ready(ctx, n); err != nil {
+		return err
+	}
+	return a.attempt(ctx, a.links[n], lease)
 }
 
 // ready makes sure that a slot has a runner that can serve.
@@ -277,6 +285,14 @@ func (a *Agent) attempt(ctx context.Context, l *link, lease *coordinator.Lease) 
 		_, err := a.coord.Fail(ctx, f)
 		return err
 	}
+	if t.text == nil {
+		if err := a.job.End(lease.Attempt); err != nil {
+			f := t.failure(err)
+			_ = t.giveUp()
+			_, err := a.coord.Fail(ctx, f)
+			return err
+		}
+	}
 	if t.run1 != nil {
 		a.runs.add(lease.Attempt, t.run1) // a reducer may ask for it before we hear that it counts
 	}
@@ -304,14 +320,19 @@ func (a *Agent) beat(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		b := coordinator.Beat{Sender: a.job.Sender}
-		a.mu.Lock()
-		for _, t := range a.running {
-			b.Running = append(b.Running, t.progress())
-		}
-		a.mu.Unlock()
-		if len(b.Running) > 0 {
-			_ = a.coord.Beat(ctx, b) // the next one says it again
-		}
+		a.tell(ctx)
+	}
+}
+
+// tell reports progress, if there is any.
+func (a *Agent) tell(ctx context.Context) {
+	b := coordinator.Beat{Sender: a.job.Sender}
+	a.mu.Lock()
+	for _, t := range a.running {
+		b.Running = append(b.Running, t.progress())
+	}
+	a.mu.Unlock()
+	if len(b.Running) > 0 {
+		_ = a.coord.Beat(ctx, b) // the next one says it again
 	}
 }

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/millrace/millrace/job"
@@ -50,8 +51,23 @@ type (
 	Progressed struct{ Beat Beat }
 	// Lost: a node is gone with all that it kept.
 	Lost struct {
-		Node string
-		Now  time.Time
+		Node        string
+		Incarnation uint64 // of the agent that is gone: a later one is not; 0: whichever is there
+		Now         time.Time
+	}
+	// Vacated: a slot is free, whatever it was given.
+	Vacated struct {
+		Sender Sender
+		Slot   int
+		Now    time.Time
+	}
+	// Noted: what membership says of a node: it is there, in a zone, and may ask for work; or it is away, drains, or is to be given none. What it
+	// has, it keeps, unless it is Lost.
+	Noted struct {
+		Node, Zone string
+		Slots      int
+		Away       bool
+		Now        time.Time
 	}
 	// Ticked: time has passed.
 	Ticked struct{ Now time.Time }
@@ -69,6 +85,8 @@ func (Reported) event()   {}
 func (Broken) event()     {}
 func (Progressed) event() {}
 func (Lost) event()       {}
+func (Vacated) event()    {}
+func (Noted) event()      {}
 func (Ticked) event()     {}
 func (Stopped) event()    {}
 
@@ -110,14 +128,26 @@ func (Discard) effect() {}
 func (Finish) effect()  {}
 func (Fail) effect()    {}
 
-// A Record is one entry of the job log. Exactly one field is set.
+// A Record is one entry of the job log. Exactly one field is set, but for Began, which goes with Spec.
 type Record struct {
-	Spec      *job.Spec  `json:"spec,omitempty"`
+	Spec      *job.Spec  `json:"spec,omitempty"` // the first
+	Began     time.Time  `json:"began,omitzero"`
 	Plan      string     `json:"plan,omitempty"` // digest of the sealed plan
 	Cuts      [][]byte   `json:"cuts,omitempty"` // borders of partitions
 	Committed *Committed `json:"committed,omitempty"`
-	Lost      job.TaskID `json:"lost,omitempty"` // a committed map task whose node is gone
-	Decided   bool       `json:"decided,omitempty"`
+	Lost      job.TaskID `json:"lost,omitempty"`    // a committed map task whose node is gone
+	Decided   bool       `json:"decided,omitempty"` // what lies at the output may be decided; from here on there is no other plan
+	Ended     *Ended     `json:"ended,omitempty"`   // the last
+}
+
+// An Ended is how a job has ended.
+type Ended struct {
+	Name      string          `json:"name,omitempty"`
+	Began     time.Time       `json:"began"`
+	Took      time.Duration   `json:"took_ns"`
+	Error     string          `json:"error,omitempty"`
+	Cancelled bool            `json:"cancelled,omitempty"`
+	Result    json.RawMessage `json:"result,omitempty"` // a job.Result without its parts
 }
 
 // A Committed is the commit of one attempt.

@@ -99,7 +99,7 @@ func TestLostRunIsReplaced(t *testing.T) {
 		t.Fatalf("leased with %+v", r.Arrivals)
 	}
 	b.lease("m") // there is a slot for the lost map
-	b.step(Lost{"gone", start})
+	b.step(Lost{Node: "gone", Now: start})
 	if got := b.follow("n", r, 0); len(got) > 0 {
 		t.Errorf("told %+v, which is lost", got)
 	}
@@ -157,7 +157,7 @@ func TestRecall(t *testing.T) {
 	}
 	// Three maps are lost, and one slot is free: two reduces are given back.
 	b.told = nil
-	ls, _ := b.step(Lost{"gone", start})
+	ls, _ := b.step(Lost{Node: "gone", Now: start})
 	if l := ls[b.ticket]; l.Attempt.Task.IsReduce() || l.Attempt.Try != 2 {
 		t.Errorf("the free slot was given %+v", l)
 	}

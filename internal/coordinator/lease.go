@@ -1,11 +1,9 @@
 package coordinator
 
 import (
-	"slices"
 	"time"
 
 	"github.com/millrace/millrace/job"
-	"github.com/millrace/millrace/placement"
 )
 
 // A slot is one of a node.
@@ -45,21 +43,30 @@ func (m *Machine) ask(e Asked) []Effect {
 	if why != "" || m.over {
 		return append(effects, Grant{e.Ticket, Lease{Over: true}})
 	}
+	waiting := m.queue.Len() + m.later.Len()
 	effects = append(effects, m.vacate(slot{e.Want.Node, e.Want.Slot})...)
-	m.asked = append(m.asked, e)
-	return append(effects, m.grant(e.Now)...)
+	m.asked.add(e)
+	if m.queue.Len()+m.later.Len() > waiting {
+		return append(effects, m.grant(e.Now)...) // what it had is for those who asked before
+	}
+	maps := m.queue.Len()
+	granted, _ := m.grantTo(e, e.Now)
+	effects = append(effects, granted...)
+	if maps > 0 && m.queue.Len() == 0 {
+		effects = append(effects, m.grant(e.Now)...) // reduces
+	}
+	return effects
 }
 
 // vacate takes back what a slot has that asks for work: it does one thing at a time, so that it never heard of its lease, or nobody
 // heard how that went. An earlier question of it is one that it no longer waits for.
 func (m *Machine) vacate(s slot) (effects []Effect) {
-	m.asked = slices.DeleteFunc(m.asked, func(a Asked) bool {
-		if a.Want.Node != s.node || a.Want.Slot != s.n {
-			return false
+	for _, a := range m.asked.of(s.node) {
+		if a.Want.Slot == s.n {
+			effects = append(effects, Grant{a.Ticket, Lease{Idle: true}})
+			m.asked.remove(a.Ticket)
 		}
-		effects = append(effects, Grant{a.Ticket, Lease{Idle: true}})
-		return true
-	})
+	}
 	if t := m.seat(s).task; t != nil && t.holds(s) {
 		effects = append(effects, m.again(t)...)
 	}
@@ -68,7 +75,7 @@ func (m *Machine) vacate(s slot) (effects []Effect) {
 
 // withdraw forgets a question.
 func (m *Machine) withdraw(asked Ticket) {
-	m.asked = slices.DeleteFunc(m.asked, func(a Asked) bool { return a.Ticket == asked })
+	m.asked.remove(asked)
 	for _, t := range m.reds {
 		if t.follows == asked {
 			t.follows = 0
@@ -76,35 +83,89 @@ func (m *Machine) withdraw(asked Ticket) {
 	}
 }
 
-// grant answers wants with tasks as long as there are both. Reduces begin when no map waits: what is still being mapped
-// comes to them later.
-func (m *Machine) grant(now time.Time) []Effect {
-	effects := m.grantFrom(m.queue, now)
-	if m.sealed && m.queue.Len() == 0 && !m.over {
-		m.planReduces()
-		effects = append(effects, m.grantFrom(m.later, now)...)
+// grant answers all wants that can be answered.
+func (m *Machine) grant(now time.Time) (effects []Effect) {
+	maps := m.queue.Len()
+	effects = m.grantOnce(now)
+	if maps > 0 && m.queue.Len() == 0 {
+		effects = append(effects, m.grantOnce(now)...) // with reduces
 	}
 	return effects
 }
 
-func (m *Machine) grantFrom(q *placement.Queue, now time.Time) (effects []Effect) {
-	if q.Len() == 0 || m.over {
-		return nil
+// Waiting returns how many tasks wait for a slot, and may have one now.
+func (m *Machine) Waiting() int {
+	switch {
+	case m.over:
+		return 0
+	case m.queue.Len() > 0 || !m.sealed:
+		return m.queue.Len()
 	}
-	m.asked = slices.DeleteFunc(m.asked, func(a Asked) bool {
-		if now.IsZero() {
-			now = a.Now
+	return m.later.Len() + m.conf.Reducers - len(m.reds) // of reduces, some are not made yet
+}
+
+func (m *Machine) grantOnce(now time.Time) (effects []Effect) {
+	nothing := make(map[string]bool) // for those nodes
+	for a := range m.asked.each() {
+		if m.over || m.queue.Len() == 0 && (!m.sealed || m.later.Len() == 0 && len(m.reds) == m.conf.Reducers) {
+			break
 		}
-		if m.shuns(a.Want.Node) {
-			return false
+		if nothing[a.Want.Node] {
+			continue
 		}
-		p, ok := q.Take(a.Want.Node, now)
-		if ok {
-			effects = append(effects, Grant{a.Ticket, m.lease(m.tasks[p.ID], slot{a.Want.Node, a.Want.Slot})})
+		at := now
+		if at.IsZero() {
+			at = a.Now
 		}
-		return ok
-	})
+		granted, ok := m.grantTo(a, at)
+		nothing[a.Want.Node] = !ok
+		effects = append(effects, granted...)
+	}
 	return effects
+}
+
+// grantTo answers a want if there is a task for it. Reduces begin when no map waits: what is still being mapped comes to them later.
+func (m *Machine) grantTo(a Asked, now time.Time) ([]Effect, bool) {
+	if m.shuns(a.Want.Node) {
+		return nil, false
+	}
+	id, ok := m.queue.Take(a.Want.Node, now)
+	if m.sealed && m.queue.Len() == 0 && !ok && !m.over {
+		m.planReduces()
+		id, ok = m.later.Take(a.Want.Node, now)
+	}
+	if !ok {
+		return nil, false
+	}
+	m.asked.remove(a.Ticket)
+	return []Effect{Grant{a.Ticket, m.lease(m.tasks[id], slot{a.Want.Node, a.Want.Slot})}}, true
+}
+
+// grantNode answers a want of a node that can be answered.
+func (m *Machine) grantNode(node string) []Effect {
+	for _, a := range m.asked.of(node) {
+		if effects, ok := m.grantTo(a, a.Now); ok {
+			return effects
+		}
+	}
+	return nil
+}
+
+// offer answers the want of a slot to which a map task is near that waits from now on. Others get it when they have waited long enough.
+func (m *Machine) offer(t *task, everybody bool) []Effect {
+	for _, n := range t.split.Nodes {
+		if effects := m.grantNode(n); effects != nil {
+			return effects
+		}
+	}
+	for a := range m.asked.each() {
+		if everybody {
+			effects, _ := m.grantTo(a, a.Now)
+			return effects
+		}
+		break
+	}
+	return nil
 }
 
 // planReduces makes the reduce tasks, once.
@@ -113,7 +174,7 @@ func (m *Machine) planReduces() {
 		t := &task{id: job.ReduceTask(i), part: i, since: m.now}
 		m.tasks[t.id] = t
 		m.reds = append(m.reds, t)
-		m.later.Push(t.place())
+		m.later.Push(t.id)
 	}
 }
 
@@ -137,10 +198,13 @@ func (m *Machine) lease(t *task, to slot) Lease {
 // again takes back a task that is leased or whose runs are gone: it is tried again, ahead of what was not tried yet.
 func (m *Machine) again(t *task) []Effect {
 	effects := m.answer(t, Arrivals{Gone: true})
+	if t.id.IsReduce() && t.state == leased {
+		m.later.Done(t.node)
+	}
 	m.retries++
 	t.state, t.node, t.running, t.since = waiting, "", Running{}, m.now
 	if t.id.IsReduce() {
-		m.later.PushFront(t.place())
+		m.later.PushFront(t.id)
 	} else {
 		m.queue.PushFront(t.place())
 	}
@@ -171,7 +235,7 @@ func (m *Machine) recall() (effects []Effect) {
 
 // free returns how many slots have nothing to do, and will ask for work if they have not yet.
 func (m *Machine) free() (n int) {
-	for _, a := range m.asked {
+	for a := range m.asked.each() {
 		m.seat(slot{a.Want.Node, a.Want.Slot})
 	}
 	for s, at := range m.slots {

@@ -4,18 +4,15 @@ import "slices"
 
 // lost puts back what a node was doing and, while reducers may still ask for it, what it had done.
 func (m *Machine) lost(e Lost) (effects []Effect) {
-	if m.over {
+	if m.over || e.Incarnation != 0 && m.nodes[e.Node] > e.Incarnation {
 		return nil
 	}
-	kept := m.asked[:0]
-	for _, a := range m.asked {
-		if a.Want.Node == e.Node {
-			effects = append(effects, Grant{a.Ticket, Lease{Over: true}})
-			continue
-		}
-		kept = append(kept, a)
+	m.queue.Absent(e.Node)
+	m.later.Absent(e.Node)
+	for _, a := range m.asked.of(e.Node) {
+		effects = append(effects, Grant{a.Ticket, Lease{Over: true}})
+		m.asked.remove(a.Ticket)
 	}
-	m.asked = kept
 	for s := range m.slots {
 		if s.node == e.Node {
 			delete(m.slots, s)
@@ -46,4 +43,14 @@ func (m *Machine) lose(t *task) []Effect {
 	t.result = Result{}
 	effects := m.again(t)
 	return append(effects, Append{Record{Lost: t.id}}, Discard{handles})
+}
+
+// vacated takes back what a slot has that asked for work of another job.
+func (m *Machine) vacated(e Vacated) []Effect {
+	effects, why := m.admit(e.Sender, e.Now)
+	if why != "" || m.over {
+		return effects
+	}
+	effects = append(effects, m.vacate(slot{e.Sender.Node, e.Slot})...)
+	return append(effects, m.grant(e.Now)...)
 }

@@ -26,9 +26,9 @@ type Machine struct {
 	maps   []*task
 	reds   []*task
 	queue  *placement.Queue  // map tasks that wait
-	later  *placement.Queue  // reduce tasks that wait, until no map does
+	later  *placement.Spread // reduce tasks that wait, until no map does
 	runs   []Run             // of committed maps, oldest first; also those that were lost since
-	asked  []Asked           // wants without an answer, oldest first
+	asked  *asks             // wants without an answer
 	nodes  map[string]uint64 // incarnation of each
 	slots  map[slot]*seat
 	leases int // granted
@@ -52,7 +52,8 @@ func New(conf Config) *Machine {
 		conf:  conf,
 		tasks: make(map[job.TaskID]*task),
 		queue: placement.New(conf.Patience),
-		later: placement.New(conf.Patience),
+		later: placement.NewSpread(conf.Patience),
+		asked: newAsks(),
 		nodes: make(map[string]uint64),
 		slots: make(map[slot]*seat),
 		total: job.Counters{User: make(map[string]int64)},
@@ -84,7 +85,8 @@ func (m *Machine) take(e Event) []Effect {
 			return nil
 		}
 		m.sealed, m.digest = true, e.Digest
-		return append([]Effect{Append{Record{Plan: e.Digest}}}, m.advance(time.Time{})...)
+		effects := append([]Effect{Append{Record{Plan: e.Digest}}}, m.advance()...)
+		return append(effects, m.grant(time.Time{})...)
 	case Asked:
 		return m.ask(e)
 	case Followed:
@@ -92,6 +94,8 @@ func (m *Machine) take(e Event) []Effect {
 	case Withdrawn:
 		m.withdraw(e.Ticket)
 		return nil
+	case Noted:
+		return m.noted(e)
 	case Reported:
 		return m.reported(e)
 	case Broken:
@@ -100,6 +104,8 @@ func (m *Machine) take(e Event) []Effect {
 		return m.progressed(e)
 	case Lost:
 		return m.lost(e)
+	case Vacated:
+		return m.vacated(e)
 	case Ticked:
 		return append(m.tellAll(), m.grant(e.Now)...)
 	case Stopped:
@@ -112,8 +118,19 @@ func (m *Machine) planned(e Planned) []Effect {
 	t := &task{id: e.Split.Task, split: e.Split, since: m.now}
 	m.tasks[t.id] = t
 	m.maps = append(m.maps, t)
-	m.queue.Push(t.place())
-	return m.grant(time.Time{})
+	everybody := m.queue.Push(t.place())
+	return m.offer(t, everybody)
+}
+
+func (m *Machine) noted(e Noted) []Effect {
+	if e.Away {
+		m.queue.Absent(e.Node)
+		m.later.Absent(e.Node)
+	} else {
+		m.queue.Present(e.Node, e.Zone, e.Slots)
+		m.later.Present(e.Node)
+	}
+	return m.grant(e.Now)
 }
 
 // succeeded reports whether the sender knows of a later coordinator. What it says is not ours to answer: a refusal would have it
@@ -147,9 +164,9 @@ func (m *Machine) admit(s Sender, now time.Time) (effects []Effect, why string) 
 func (m *Machine) mapped() bool { return m.sealed && m.mapsDone == len(m.maps) }
 
 // advance goes on to the end when everything is committed.
-func (m *Machine) advance(now time.Time) []Effect {
+func (m *Machine) advance() []Effect {
 	if m.over || !m.mapped() || m.redsDone < m.conf.Reducers {
-		return m.grant(now)
+		return nil
 	}
 	if !m.conf.Tolerates(m.total.Failed, m.total.Objects) {
 		return m.fail(&job.Error{Err: fmt.Errorf("%d of %d objects failed, more than the job tolerates%s",
@@ -169,10 +186,10 @@ func (m *Machine) fail(err error) []Effect {
 
 // dismiss answers everybody who waits for work, or for runs.
 func (m *Machine) dismiss() (effects []Effect) {
-	for _, a := range m.asked {
+	for a := range m.asked.each() {
 		effects = append(effects, Grant{a.Ticket, Lease{Over: true}})
 	}
-	m.asked = nil
+	m.asked = newAsks()
 	for _, t := range m.reds {
 		effects = append(effects, m.answer(t, Arrivals{Gone: true})...)
 	}

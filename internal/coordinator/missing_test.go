@@ -73,7 +73,7 @@ func TestTwoNodesApart(t *testing.T) {
 		t.Errorf("of a run that was replaced: told %+v", got)
 	}
 	// When the other is gone, there is nobody left to be apart from.
-	ls, _ := b.step(Lost{"b", start})
+	ls, _ := b.step(Lost{Node: "b", Now: start})
 	given := make(map[string]bool)
 	for _, l := range ls {
 		given[l.Attempt.String()] = true

@@ -49,7 +49,7 @@ var mutations = []mutation{
 		"t.shown.Vector != c.Result.Vector", "false",
 	}, {
 		"a reduce begins while a map waits", "lease.go",
-		"if m.sealed && m.queue.Len() == 0 && !m.over {", "if m.sealed && !m.over {",
+		"if m.sealed && m.queue.Len() == 0 && !ok && !m.over {", "if m.sealed && !ok && !m.over {",
 	}, {
 		"no reduce is given back", "lease.go",
 		"for n := m.queue.Len() - m.free(); n > 0; n-- {", "for n := 0; n > 0; n-- {",
@@ -81,13 +81,13 @@ var mutations = []mutation{
 		"return true", "return false",
 	}, {
 		"a want that was withdrawn is granted", "lease.go",
-		"m.asked = slices.DeleteFunc(m.asked, func(a Asked) bool { return a.Ticket == asked })", "",
+		"m.asked.remove(asked)", "",
 	}, {
 		"a lease that was never heard of stays", "lease.go",
 		"t != nil && t.holds(s)", "false && t != nil",
 	}, {
 		"a split is planned twice", "machine.go",
-		"m.queue.Push(t.place())", "m.queue.Push(t.place())\n\tm.queue.Push(t.place())",
+		"everybody := m.queue.Push(t.place())", "everybody := m.queue.Push(t.place())\n\tm.queue.Push(t.place())",
 	}, {
 		"the job is decided before its last reduce", "machine.go",
 		"m.redsDone < m.conf.Reducers {", "m.redsDone < m.conf.Reducers-1 {",

@@ -64,6 +64,7 @@ func (m *Machine) reported(e Reported) []Effect {
 	m.count(&c.Result.Counters, 1)
 	m.shuffle += c.Result.Shuffle
 	if t.id.IsReduce() {
+		m.later.Done(t.node)
 		m.redsDone++
 	} else {
 		m.mapsDone++
@@ -78,7 +79,10 @@ func (m *Machine) reported(e Reported) []Effect {
 	if m.mapped() {
 		effects = append(effects, m.tellAll()...) // what comes before goes with the next tick
 	}
-	return append(effects, m.advance(time.Time{})...)
+	if effects = append(effects, m.advance()...); t.id.IsReduce() {
+		effects = append(effects, m.grantNode(t.node)...) // it runs one less
+	}
+	return effects
 }
 
 func (m *Machine) broken(e Broken) []Effect {

@@ -315,10 +315,14 @@ func (h *head) watch() {
 	if h.loop.broken || m.over {
 		return
 	}
-	slots := 0 // that wait
+	slots, bare := 0, 0 // that wait; of nodes that run no reduces
 	for _, a := range h.asks {
-		if len(a.answer) == 0 && !m.rift.shunned[a.from.node.name] {
-			slots++
+		if len(a.answer) > 0 || m.rift.shunned[a.sender.Node] {
+			continue
+		}
+		slots++
+		if !slices.ContainsFunc(m.reds, func(t *task) bool { return t.state == leased && t.node == a.sender.Node }) {
+			bare++
 		}
 	}
 	maps, recalled := m.queue.Len(), 0
@@ -338,8 +342,8 @@ func (h *head) watch() {
 		}
 	}
 	switch {
-	case maps == 0 && h.sealed && slots > 0 && (m.later.Len() > 0 || len(m.reds) < h.s.reducers):
-		h.s.wrong("%d reduces wait, and so do %d slots", m.later.Len(), slots)
+	case maps == 0 && h.sealed && bare > 0 && (m.later.Len() > 0 || len(m.reds) < h.s.reducers):
+		h.s.wrong("%d reduces wait, and so do %d slots of nodes without any", m.later.Len(), bare)
 	case recalled > 0 && slots+recalled > maps:
 		h.s.wrong("%d reduces are given back while %d slots are free, for %d maps", recalled, slots, maps)
 	}
@@ -450,7 +454,7 @@ func (h *head) work() {
 	case h.planned < s.maps && k < 6:
 		id := job.MapTask(h.planned)
 		h.planned++
-		h.step(Planned{job.Split{Task: id, Objects: objects, Nodes: s.names[:s.r.IntN(2)]}})
+		h.step(Planned{job.Split{Task: id, Objects: objects, Nodes: s.names[:min(s.r.IntN(3), len(s.names))]}})
 	case h.planned == s.maps && !h.sealed && k < 6:
 		h.sealed = true
 		h.step(Sealed{"d"})
@@ -462,7 +466,7 @@ func (h *head) work() {
 	case k == 6:
 		n := s.nodes[s.r.IntN(len(s.nodes))]
 		if !n.up || n.paused || s.fault(4) {
-			h.step(Lost{n.name, s.now})
+			h.step(Lost{Node: n.name, Now: s.now})
 		}
 	case len(h.asks) > 0 && s.r.IntN(8) == 0:
 		a := h.asks[0]
@@ -473,6 +477,8 @@ func (h *head) work() {
 		h.settle()
 	case s.cancels && s.fault(8):
 		h.step(Stopped{errCancelled})
+	case s.fault(4):
+		h.step(Noted{s.names[s.r.IntN(len(s.names))], fmt.Sprint(s.r.IntN(2)), 1 + s.r.IntN(2), s.r.IntN(2) == 0, s.now})
 	}
 }
 

@@ -45,9 +45,14 @@ type task struct {
 	running  Running        // progress of the leased attempt
 }
 
+// opening is what opening an object costs, in bytes read instead.
+const opening = 64 << 10
+
 func (t *task) attempt() job.AttemptID { return job.AttemptID{Task: t.id, Try: t.try} }
 
-func (t *task) place() placement.Task { return placement.Task{ID: t.id, Nodes: t.split.Nodes} }
+func (t *task) place() placement.Task {
+	return placement.Task{ID: t.id, Nodes: t.split.Nodes, Weight: t.split.Bytes + int64(t.split.Objects)*opening}
+}
 
 // blame counts a failure of t's attempt and reports whether the task may be tried again.
 func (t *task) blame(f *Failure) bool {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"syscall"
 	"time"
 
 	arrow "github.com/apache/arrow/go/v17/arrow/flight/gen/flight"
@@ -82,7 +83,13 @@ func (l *getLink) Receive() (shuffle.Kind, []byte, uint32, error) {
 	return kind, m.DataBody, sum, err
 }
 
-// An opener returns what others fetch under one name.
+// A kept is what others fetch under one name.
+type kept struct {
+	open opener
+	live bool // it comes as it is made, and once
+}
+
+// An opener returns what is kept.
 type opener func(ctx context.Context, q *Question) (io.ReadCloser, error)
 
 // encodeTicket returns the ticket for what follows the pieces that a reader has.
@@ -115,18 +122,21 @@ func (s *service) DoGet(t *arrow.Ticket, stream arrow.FlightService_DoGetServer)
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
 	s.n.mu.Lock()
-	open := s.n.kept[name]
+	k := s.n.kept[name]
 	s.n.mu.Unlock()
-	if open == nil {
+	if k == nil {
 		return status.Error(codes.NotFound, "nothing is kept under this ticket")
 	}
 	if err := s.n.current(stamp); err != nil {
 		return refusal(err)
 	}
+	if k.live && pieces > 0 {
+		return refusal(syscall.EPIPE) // what was sent and did not arrive is gone
+	}
 	l := &getServer{n: s.n, stamp: stamp, encoded: encoded, stream: stream, out: shuffle.WriterFrames(), pieces: pieces}
 	l.ctx, l.cancel = context.WithCancel(stream.Context())
 	defer l.cancel()
-	from, err := open(l.ctx, &Question{Stamp: stamp, Text: question, Peer: certificate(stream.Context())})
+	from, err := k.open(l.ctx, &Question{Stamp: stamp, Text: question, Peer: certificate(stream.Context())})
 	if errors.Is(err, shuffle.ErrStale) {
 		return refusal(err)
 	}
@@ -134,7 +144,7 @@ func (s *service) DoGet(t *arrow.Ticket, stream arrow.FlightService_DoGetServer)
 	if err == nil {
 		err = w.Open(l.ctx)
 		if err == nil {
-			err = copyPieces(w, from)
+			err = k.copy(l.ctx, w, from)
 		}
 		err = errors.Join(err, from.Close())
 	} else if oerr := w.Open(l.ctx); oerr != nil {
@@ -158,11 +168,16 @@ func certificate(ctx context.Context) *x509.Certificate {
 	return info.State.PeerCertificates[0] // without one it would not have come so far
 }
 
-// copyPieces writes all that from has, always in the same pieces.
-func copyPieces(w io.Writer, from io.Reader) error {
+// copy writes all that from has, always in the same pieces, or as it comes.
+func (k *kept) copy(ctx context.Context, w io.Writer, from io.ReadCloser) error {
+	read := io.ReadFull
+	if k.live {
+		read = io.Reader.Read
+		defer context.AfterFunc(ctx, func() { _ = from.Close() })() // who makes it learns that the reader is gone
+	}
 	buf := make([]byte, firstPiece) // many may wait for something to copy
 	for {
-		n, err := io.ReadFull(from, buf)
+		n, err := read(from, buf)
 		if n > 0 {
 			if _, werr := w.Write(buf[:n]); werr != nil {
 				return werr

@@ -11,6 +11,8 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	arrow "github.com/apache/arrow/go/v17/arrow/flight/gen/flight"
@@ -45,7 +47,7 @@ type Node struct {
 	mu     sync.Mutex
 	closed bool
 	sinks  map[string]*sink
-	kept   map[string]opener // by token or name
+	kept   map[string]*kept // by token or name
 	conns  map[string]*grpc.ClientConn
 	epochs map[string]uint64
 	ends   sync.WaitGroup // that need links
@@ -80,7 +82,7 @@ func Listen(l net.Listener, o Options) (*Node, error) {
 	o.TLS = o.TLS.Clone()
 	o.TLS.MinVersion = tls.VersionTLS13
 	o.TLS.ClientAuth = tls.RequireAndVerifyClientCert
-	n := &Node{o: o, serving: make(chan error, 1), sinks: map[string]*sink{}, kept: map[string]opener{},
+	n := &Node{o: o, serving: make(chan error, 1), sinks: map[string]*sink{}, kept: map[string]*kept{},
 		conns: map[string]*grpc.ClientConn{}, epochs: map[string]uint64{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.server = grpc.NewServer(grpc.Creds(credentials.NewTLS(o.TLS)),
@@ -113,6 +115,9 @@ func (n *Node) Close() error {
 	n.ends.Wait()
 	return errors.Join(errs...)
 }
+
+// Address returns where others find the node.
+func (n *Node) Address() string { return n.o.Address }
 
 // Advance refuses frames of that job with a lower epoch from now on, also in netpipes that are open: their ends fail with shuffle.ErrStale.
 func (n *Node) Advance(job string, epoch uint64) {
@@ -167,12 +172,29 @@ func (n *Node) Make(from ...Stamp) (writers []shuffle.Descriptor, r shuffle.Pipe
 
 // Keep lets others read, as often as they like, what open returns: always the same bytes, the work of the attempt of the stamp. forget ends that.
 func (n *Node) Keep(s Stamp, open func() (io.ReadCloser, error)) (d shuffle.Descriptor, forget func(), err error) {
+	return n.keepFor(s, open, false)
+}
+
+// Offer lets one other read from r, as it comes and once. r is closed when the other has read all, or has gone; its Close may be called during a Read.
+// forget ends the offer, if nobody has taken it.
+func (n *Node) Offer(s Stamp, r io.ReadCloser) (d shuffle.Descriptor, forget func(), err error) {
+	var taken atomic.Bool
+	return n.keepFor(s, func() (io.ReadCloser, error) {
+		if taken.Swap(true) {
+			return nil, fmt.Errorf("somebody has read it before: %w", syscall.EPIPE)
+		}
+		return r, nil
+	}, true)
+}
+
+// keepFor keeps what open returns for those who ask for the work of the attempt of the stamp, by a token.
+func (n *Node) keepFor(s Stamp, open func() (io.ReadCloser, error), live bool) (d shuffle.Descriptor, forget func(), err error) {
 	encoded, err := s.encode()
 	if err != nil {
 		return "", nil, err
 	}
 	token := rand.Text()
-	forget, err = n.Answer(token, func(_ context.Context, q *Question) (io.ReadCloser, error) {
+	forget, err = n.keep(token, &kept{live: live, open: func(_ context.Context, q *Question) (io.ReadCloser, error) {
 		asked, err := q.Stamp.encode()
 		if err == nil {
 			err = stale(asked, encoded)
@@ -181,7 +203,7 @@ func (n *Node) Keep(s Stamp, open func() (io.ReadCloser, error)) (d shuffle.Desc
 			return nil, err
 		}
 		return open()
-	})
+	}})
 	return n.descriptor(token), forget, err
 }
 
@@ -199,12 +221,16 @@ func (n *Node) Answer(name string, open func(ctx context.Context, q *Question) (
 	if name == "" || len(name) > maxName {
 		return nil, errName
 	}
+	return n.keep(name, &kept{open: open})
+}
+
+func (n *Node) keep(name string, k *kept) (forget func(), err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.kept[name] != nil {
 		return nil, fmt.Errorf("flight: %q is answered already", name)
 	}
-	n.kept[name] = open
+	n.kept[name] = k
 	return func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()

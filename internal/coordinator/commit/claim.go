@@ -133,10 +133,12 @@ func (c *Claim) contend(ctx context.Context) error {
 	}
 	// Those known to live are found before any is watched: it takes long.
 	unknown := map[string]claimDoc{}
-	var dead []string
+	var dead, before []string
 	for name, doc := range others {
 		gone, known := c.out.opts.Dead(doc.Owner)
 		switch {
+		case c.out.opts.Succeeds && doc.Job == c.doc.Job:
+			before = append(before, name)
 		case known && !gone:
 			return &claimedError{doc}
 		case known:
@@ -149,6 +151,7 @@ func (c *Claim) contend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	silent = append(silent, before...) // who lives after all is told in the same way
 	dead = append(dead, silent...)
 	slices.Sort(dead)
 
@@ -273,7 +276,8 @@ func (c *Claim) Err() error {
 	}
 }
 
-// Finished returns what Take published because an earlier job had decided so, nil if there was no such decision.
+// Finished returns what Take published because an earlier job had decided so, or what a coordinator before this one has published of the same job; nil
+// if there is neither.
 func (c *Claim) Finished() *job.Manifest { return c.finished }
 
 // Uploads returns the record of this job's uploads.
@@ -300,6 +304,10 @@ func (c *Claim) open(ctx context.Context) error {
 	m, found, err := c.out.manifest(ctx)
 	if err != nil {
 		return err
+	}
+	if c.out.opts.Succeeds && m != nil && m.Job == c.doc.Job {
+		c.finished, c.old = m, m
+		return c.out.sweep(ctx, c.name, nil)
 	}
 	if !c.out.opts.Overwrite {
 		if found {
@@ -349,6 +357,9 @@ func (c *Claim) Release(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Leave ends the claim, and leaves all that lies there, also the claim, to the next coordinator of the job.
+func (c *Claim) Leave() { c.stop() }
 
 // withdraw stops beating and removes the claim.
 func (c *Claim) withdraw(ctx context.Context) error {
