@@ -27,6 +27,7 @@ func newTerm(s *server, ctx context.Context, epoch uint64, end context.CancelCau
 	t.desk.term = ctx
 	t.desk.behind = func(later uint64) { end(fmt.Errorf("epoch %d has begun: %w", later, cluster.ErrDeposed)) }
 	t.desk.works = s.works
+	t.desk.happens = t.happens
 	return t
 }
 
