@@ -26,7 +26,8 @@ type engagement struct {
 	places *brief.Places
 	kit    *Kit
 	agent  *Agent
-	texts  *sender // of a job that prints; nil: of another
+	texts  *sender  // of a job that prints; nil: of another
+	leased sync.Map // when each attempt under way was begun, by its id
 
 	once  sync.Once
 	users int  // leases and questions under way; under the node's mu

@@ -28,6 +28,8 @@ type Desk struct {
 	works func(node string, incarnation uint64) bool
 	// address, if not nil, returns where what a node keeps can be fetched, "" if it is not there.
 	address func(node string, incarnation uint64) string
+	// happens, if not nil, is told what happens to attempts.
+	happens func(job string, h Happening)
 
 	mu      sync.Mutex
 	jobs    map[string]*entry
@@ -71,10 +73,10 @@ func NewDesk(cl *cluster.Cluster, epoch uint64) *Desk {
 func (d *Desk) Serve(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx) // agents are answered to the end
 	for what, h := range map[string]cluster.Handler{
-		brief.Want:   handler(d, d.want, func(q *coordinator.Want) *coordinator.Sender { return &q.Sender }),
+		brief.Want:   handler(d, d.wanted, func(q *coordinator.Want) *coordinator.Sender { return &q.Sender }),
 		brief.Follow: handler(d, d.follow, func(q *coordinator.Follow) *coordinator.Sender { return &q.Sender }),
-		brief.Commit: handler(d, d.commit, func(q *coordinator.Commit) *coordinator.Sender { return &q.Sender }),
-		brief.Fail:   handler(d, d.fail, func(q *coordinator.Failure) *coordinator.Sender { return &q.Sender }),
+		brief.Commit: handler(d, d.committed, func(q *coordinator.Commit) *coordinator.Sender { return &q.Sender }),
+		brief.Fail:   handler(d, d.failed, func(q *coordinator.Failure) *coordinator.Sender { return &q.Sender }),
 		brief.Job:    handler(d, d.describe, func(*brief.Query) *coordinator.Sender { return nil }),
 	} {
 		stop, err := d.cl.Serve(ctx, brief.ToCoordinator("*", what), h)

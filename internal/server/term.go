@@ -26,7 +26,7 @@ func newTerm(s *server, ctx context.Context, epoch uint64, end context.CancelCau
 	t := &term{s: s, ctx: ctx, epoch: epoch, desk: NewDesk(s.o.Cluster, epoch), jobs: map[string]*tracked{}}
 	t.desk.term = ctx
 	t.desk.behind = func(later uint64) { end(fmt.Errorf("epoch %d has begun: %w", later, cluster.ErrDeposed)) }
-	t.desk.works, t.desk.address = s.works, s.address
+	t.desk.works, t.desk.address, t.desk.happens = s.works, s.address, t.happens
 	return t
 }
 
