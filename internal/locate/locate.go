@@ -23,9 +23,9 @@ type Config struct {
 	Rings string
 	// Devices is the directory of this node's devices with objects of Swift; "": there are none.
 	Devices string
-	// Addresses are those by which the rings know this node; nil: all that it has.
+	// Addresses are those by which the rings know this node; nil: all that it has but for loopback.
 	Addresses []string
-	// Node is the name of this node, where files lie for which there is no rule; "": files lie nowhere in particular.
+	// Node is the name of this node or an address of it, where files lie for which there is no rule; "": files lie nowhere in particular.
 	Node string
 }
 
@@ -66,12 +66,9 @@ func (c *Config) Disk(ctx context.Context, b store.Bucket) (Disk, error) {
 	if !ok || c == nil || c.Devices == "" {
 		return nil, nil
 	}
-	addresses := c.Addresses
-	if addresses == nil {
-		var err error
-		if addresses, err = own(); err != nil {
-			return nil, err
-		}
+	addresses, err := c.Serves()
+	if err != nil {
+		return nil, err
 	}
 	d, err := s.Disks(ctx, c.Rings, c.Devices, addresses)
 	if err != nil {
@@ -86,11 +83,17 @@ type Disk interface {
 	Open(o store.Object) (*os.File, error)
 }
 
-// own returns the addresses of this machine.
-func own() (addresses []string, err error) {
+// Serves returns the addresses by which others may know what lies on this node's disks. A nil Config has none.
+func (c *Config) Serves() (addresses []string, err error) {
+	if c == nil || c.Devices == "" {
+		return nil, nil
+	}
+	if c.Addresses != nil {
+		return c.Addresses, nil
+	}
 	all, err := net.InterfaceAddrs()
 	for _, a := range all {
-		if n, ok := a.(*net.IPNet); ok {
+		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() { // which all nodes have
 			addresses = append(addresses, n.IP.String())
 		}
 	}
