@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -132,7 +133,7 @@ func newCrew(tb testing.TB, s *storage, local bool) *crew {
 	}
 	c.Server("server")
 	for i, ip := range s.swift.Nodes {
-		c.Agent(fmt.Sprint("node-", i), 1, func(o *agent.NodeOptions) {
+		c.Agent(fmt.Sprint("node-", i), runtime.NumCPU(), func(o *agent.NodeOptions) {
 			if local {
 				o.Member.Addresses = append(o.Member.Addresses, ip)
 				o.Where = &locate.Config{Rings: rings, Devices: s.swift.Devices(i), Addresses: []string{ip}}
