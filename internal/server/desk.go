@@ -268,9 +268,9 @@ func (d *Desk) choose() (best []*entry) {
 	return best
 }
 
-// want answers a slot that asks for work: of its job, or of any.
+// want answers a slot that asks for work: of its job, if all are one process, or of any.
 func (d *Desk) want(ctx context.Context, w *coordinator.Want) (a brief.Assignment, err error) {
-	if w.Job != "" {
+	if w.Job != "" && d.works == nil {
 		e, err := d.led(w.Job)
 		if err != nil {
 			return brief.Assignment{Lease: coordinator.Lease{Over: true}}, nil
