@@ -185,7 +185,7 @@ func (e *engagement) open(epoch uint64) {
 
 func (e *engagement) make() (err error) {
 	spec := &e.brief.Spec
-	e.kit = NewKit(spec, KitOptions{Cache: e.n.o.Cache, InProcess: e.n.o.InProcess, Where: e.n.o.Where, Open: e.program})
+	e.kit = NewKit(spec, KitOptions{Cache: e.n.o.Cache, InProcess: e.n.o.InProcess, Open: e.program})
 	if e.places, err = brief.Open(e.ctx, spec, e.n.o.Schemes); err != nil {
 		return err
 	}
@@ -195,6 +195,13 @@ func (e *engagement) make() (err error) {
 	j, err := e.kit.Job(e.ctx, e.id, e.places)
 	if err != nil {
 		return err
+	}
+	for _, in := range e.places.Inputs {
+		d, err := e.n.o.Where.Disk(e.ctx, in.Bucket)
+		if err != nil {
+			e.n.o.Log.Warn("objects are read from their store, not from disks here", "node", e.n.name, "job", e.id, "input", in.URI.String(), "error", err)
+		}
+		j.Disks = append(j.Disks, d)
 	}
 	j.Sender = coordinator.Sender{Job: e.id, Epoch: e.brief.Epoch, Node: e.n.name, Incarnation: e.n.o.Member.Incarnation}
 	j.Plan, j.Slots = e.plan(), e.n.o.Member.Slots

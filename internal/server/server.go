@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/cluster"
-	"github.com/millrace/millrace/internal/coordinator/plan"
 	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/shuffle/flight"
 	"github.com/millrace/millrace/store"
@@ -97,18 +96,6 @@ func (s *server) lead(ctx context.Context, lead *cluster.Leadership) error {
 	end(err)
 	t.close()
 	return err
-}
-
-// locate returns who knows on which members the objects of an input lie, nil if nobody does.
-func (s *server) locate(ctx context.Context, u store.URI, b store.Bucket) (plan.Locator, error) {
-	if s.o.Where == nil {
-		return nil, nil
-	}
-	members := make(map[string][]string)
-	for _, m := range s.view.Members() {
-		members[m.Node] = m.Addresses
-	}
-	return s.o.Where.Locator(ctx, u, b, locate.Names(members))
 }
 
 // changed hears of members. It must not wait.

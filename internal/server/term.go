@@ -65,6 +65,7 @@ func (t *term) watch() {
 		case <-t.s.changes:
 		}
 		for _, c := range t.s.news.take() {
+			t.noted(c.Member.Node)
 			if c.Kind == cluster.Lost || c.Kind == cluster.Left {
 				t.desk.lost(t.ctx, c.Member.Node, c.Member.Incarnation)
 			}
