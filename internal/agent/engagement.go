@@ -196,6 +196,7 @@ func (e *engagement) make() (err error) {
 	}
 	j.Sender = coordinator.Sender{Job: e.id, Epoch: e.brief.Epoch, Node: e.n.name, Incarnation: e.n.o.Member.Incarnation}
 	j.Plan, j.Slots = e.plan(), e.n.o.Member.Slots
+	j.Network = &Network{Flight: e.n.o.Data}
 	if e.places.Output == nil {
 		e.texts = newSender(e)
 		j.Printer = e.texts

@@ -69,6 +69,7 @@ func NewNode(o NodeOptions) *Node {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Member.Data = o.Data.Address()
 	return &Node{
 		o: o, name: o.Member.Node, programs: programs{dir: o.Dir, data: o.Data}, draining: make(chan struct{}),
 		jobs: map[string]*engagement{},

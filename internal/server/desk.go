@@ -26,6 +26,8 @@ type Desk struct {
 	behind func(epoch uint64)
 	// works, if not nil, reports whether a node may have work.
 	works func(node string, incarnation uint64) bool
+	// address, if not nil, returns where what a node keeps can be fetched, "" if it is not there.
+	address func(node string, incarnation uint64) string
 	// happens, if not nil, is told what happens to attempts.
 	happens func(job string, h Happening)
 
@@ -274,6 +276,7 @@ func (d *Desk) want(ctx context.Context, w *coordinator.Want) (a brief.Assignmen
 			return brief.Assignment{Lease: coordinator.Lease{Over: true}}, nil
 		}
 		a.Lease, err = e.coord.Want(ctx, *w)
+		d.locate(&a.Arrivals)
 		return a, err
 	}
 	s := slot{w.Node, w.Slot}
@@ -337,6 +340,7 @@ func (d *Desk) try(ctx context.Context, e *entry, s slot, w *coordinator.Want) (
 		return a, false
 	}
 	a = brief.Assignment{Lease: lease, Job: e.job, Epoch: d.epoch}
+	d.locate(&a.Arrivals)
 	d.mu.Lock()
 	d.slots[s] = e
 	e.running++
@@ -354,7 +358,25 @@ func (d *Desk) follow(ctx context.Context, f *coordinator.Follow) (coordinator.A
 	if err != nil {
 		return coordinator.Arrivals{Gone: true}, nil
 	}
-	return e.coord.Follow(ctx, *f)
+	a, err := e.coord.Follow(ctx, *f)
+	d.locate(&a)
+	return a, err
+}
+
+// locate says where runs can be fetched.
+func (d *Desk) locate(a *coordinator.Arrivals) {
+	if d.address == nil {
+		return
+	}
+	a.Addresses = make(map[string]string)
+	for _, r := range a.Runs {
+		if _, ok := a.Addresses[r.Node]; ok {
+			continue
+		}
+		if at := d.address(r.Node, r.Incarnation); at != "" {
+			a.Addresses[r.Node] = at
+		}
+	}
 }
 
 // commit has an attempt count, when all that it printed is here.

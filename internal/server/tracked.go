@@ -142,6 +142,7 @@ func check(s *job.Spec, id string) error {
 
 // run takes the job to its end, or as far as this leader gets.
 func (j *tracked) run(wait func() error) {
+	defer j.stop(nil)
 	var log *cluster.Log
 	result, err := func() (*job.Result, error) {
 		if err := wait(); err != nil {
@@ -218,9 +219,6 @@ func (j *tracked) drive(log *cluster.Log) (result *job.Result, err error) {
 	if err := d.Open(j.ctx); err != nil {
 		return nil, err
 	}
-	if err := d.Claim(j.ctx); err != nil {
-		return nil, err
-	}
 	if j.again {
 		if err := j.collect(j.ctx); err != nil {
 			return nil, err
@@ -238,7 +236,11 @@ func (j *tracked) drive(log *cluster.Log) (result *job.Result, err error) {
 		defer e.texts.close()
 	}
 	e.tell(&b)
-	return d.Run(j.ctx, log, j.t.desk, crew{j.t, j.id, len(j.spec.Groups) > 0})
+	c := newCrew(j.ctx, j.t, j)
+	if err := d.Claim(j.ctx); err != nil {
+		return nil, err
+	}
+	return d.Run(j.ctx, log, j.t.desk, c)
 }
 
 // end says what the job came to.
