@@ -63,7 +63,7 @@ func TestCluster(t *testing.T) {
 
 	// It is left to the cluster, and asked after.
 	id := strings.TrimSpace(p.run("laptop", "millrace run --detach builtin:words -i /srv/mail -o /srv/words"))
-	p.until("laptop", "millrace jobs", "(?m)^"+id+" +succeeded .* words$")
+	p.until("laptop", "millrace jobs", "(?m)^"+id+" +succeeded .* words *$")
 	if _, err := os.Stat(filepath.Join(p.dir, "srv/words/_manifest.json")); err != nil {
 		t.Error(err)
 	}
