@@ -97,7 +97,7 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if h.Identity.Role != identity.Coordinator {
 		return fmt.Errorf("%s: %v is no coordinator: it can be made one by a token for that", c.Dir, h.Identity)
 	}
-	s := &serving{serveCmd: c, home: h, log: log.With("node", h.Identity.Name)}
+	s := &serving{serveCmd: c, home: h, log: log}
 	if err := s.addresses(); err != nil {
 		return err
 	}
@@ -275,6 +275,6 @@ func (s *serving) engine(ctx context.Context) (*cluster.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Appended = s.metrics.Appended
+	r.Appended = s.metrics.Appends()
 	return cluster.Connect(ctx, r)
 }
