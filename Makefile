@@ -63,6 +63,10 @@ bench-sandbox: deps ## Measure what a jail, a job's start, one object and the en
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Stop -benchtime 50x -timeout 60m ./sandbox/sandboxtest
 	cp $(LATENCY)/latency.svg bench/latency.svg
 
+.PHONY: bench-cluster
+bench-cluster: deps ## Measure what a cluster costs: one job by it and in one process, and the time until a submitted job maps.
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '^Benchmark(Path|Submit)$$' -benchtime 10x -timeout 60m ./internal/clustertest
+
 FUZZTIME ?= 15m
 
 .PHONY: fuzz
