@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/coordinator/plan"
 	"github.com/millrace/millrace/internal/locate"
+	"github.com/millrace/millrace/placement"
 	"github.com/millrace/millrace/shuffle/flight"
 	"github.com/millrace/millrace/store"
 )
@@ -27,8 +28,10 @@ type Options struct {
 	Dir     string // of programs that were submitted
 
 	Where *locate.Config // says where objects lie; nil: nobody knows
-	Lease time.Duration  // of the lead; 0: as the cluster has it
-	Log   *slog.Logger   // nil: nothing is logged
+	// Quotas bound what tenants have at once, as placement.NewShares has them.
+	Quotas map[string]placement.Quota
+	Lease  time.Duration // of the lead; 0: as the cluster has it
+	Log    *slog.Logger  // nil: nothing is logged
 }
 
 // A server is what stays from one term to the next.
