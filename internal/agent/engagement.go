@@ -26,7 +26,8 @@ type engagement struct {
 	places *brief.Places
 	kit    *Kit
 	agent  *Agent
-	texts  *sender // of a job that prints; nil: of another
+	texts  *sender  // of a job that prints; nil: of another
+	leased sync.Map // when each attempt under way was begun, by its id
 
 	once  sync.Once
 	users int  // leases and questions under way; under the node's mu
@@ -197,6 +198,7 @@ func (e *engagement) make() (err error) {
 	}
 	j.Sender = coordinator.Sender{Job: e.id, Epoch: e.brief.Epoch, Node: e.n.name, Incarnation: e.n.o.Member.Incarnation}
 	j.Plan, j.Slots = e.plan(), e.n.o.Member.Slots
+	j.Network = &Network{Flight: e.n.o.Data}
 	if e.places.Output == nil {
 		e.texts = newSender(e)
 		j.Printer = e.texts

@@ -192,7 +192,7 @@ func (c *Cluster) Agent(name string, slots int, change func(*agent.NodeOptions))
 	data := c.data(id)
 	o := agent.NodeOptions{
 		Cluster: cl, Data: data, Schemes: c.Schemes, Dir: c.tb.TempDir(), Cache: c.Cache, InProcess: c.InProcess, Log: c.log(name),
-		Member: cluster.Member{Node: name, Version: Version, Slots: slots, Addresses: []string{data.Address()}},
+		Member: cluster.Member{Node: name, Version: Version, Slots: slots},
 	}
 	if change != nil {
 		change(&o)

@@ -29,6 +29,10 @@ type Options struct {
 	Where *locate.Config // says where objects lie; nil: nobody knows
 	Lease time.Duration  // of the lead; 0: as the cluster has it
 	Log   *slog.Logger   // nil: nothing is logged
+	// Happens, if not nil, is told what happens to jobs. It must be quick.
+	Happens func(job string, h Happening)
+	// Board, if not nil, shows what the server does.
+	Board *Board
 }
 
 // A server is what stays from one term to the next.
@@ -51,6 +55,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer s.view.Close()
+	o.Board.serves(s)
 	for ctx.Err() == nil {
 		lead, err := o.Cluster.Campaign(ctx, o.Name, o.Lease)
 		if ctx.Err() != nil && lead == nil {
@@ -84,7 +89,9 @@ func (s *server) lead(ctx context.Context, lead *cluster.Leadership) error {
 	if err == nil {
 		s.view.Lead(lead.Epoch)
 		t.desk.look()
+		s.o.Board.leads(t)
 		t.watch()
+		s.o.Board.leads(nil)
 		s.view.Lead(0)
 	}
 	end(err)

@@ -26,7 +26,7 @@ func newTerm(s *server, ctx context.Context, epoch uint64, end context.CancelCau
 	t := &term{s: s, ctx: ctx, epoch: epoch, desk: NewDesk(s.o.Cluster, epoch), jobs: map[string]*tracked{}}
 	t.desk.term = ctx
 	t.desk.behind = func(later uint64) { end(fmt.Errorf("epoch %d has begun: %w", later, cluster.ErrDeposed)) }
-	t.desk.works = s.works
+	t.desk.works, t.desk.address, t.desk.happens = s.works, s.address, t.happens
 	return t
 }
 
@@ -34,6 +34,15 @@ func newTerm(s *server, ctx context.Context, epoch uint64, end context.CancelCau
 func (s *server) works(node string, incarnation uint64) bool {
 	m, ok := s.view.Member(node)
 	return ok && m.Incarnation == incarnation && m.Quarantined == "" && !m.Draining
+}
+
+// address returns where what a node keeps can be fetched.
+func (s *server) address(node string, incarnation uint64) string {
+	m, ok := s.view.Member(node)
+	if !ok || m.Incarnation != incarnation {
+		return ""
+	}
+	return m.Data
 }
 
 // open takes up the jobs that live, and begins to answer.

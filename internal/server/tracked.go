@@ -30,6 +30,7 @@ type tracked struct {
 	done chan struct{} // closed when it has ended
 
 	driver atomic.Pointer[Driver]
+	diary  diary
 	mu     sync.Mutex
 	ended  *coordinator.Ended
 	text   *output  // of a job that prints
@@ -108,6 +109,7 @@ func (t *term) submit(_ context.Context, q *submission) (*accepted, error) {
 		delete(t.jobs, q.Job)
 		return nil, err
 	}
+	j.diary.add(Happening{At: j.began, What: JobAccepted})
 	t.wg.Go(func() { j.run(wait) })
 	return a, nil
 }
@@ -169,6 +171,7 @@ func (j *tracked) run(wait func() error) {
 	j.mu.Unlock()
 	close(j.done)
 	j.t.over(j.id)
+	j.t.happens(j.id, Happening{What: JobEnded, Reason: e.Error, Run: e.Took})
 	j.t.s.o.Log.Info("job ended", "job", j.id, "took", e.Took, "error", e.Error)
 }
 
