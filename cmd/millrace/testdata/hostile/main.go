@@ -116,7 +116,8 @@ func spy(what []string, emit func(string, int64)) {
 		}
 	}
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "MILLRACE_") {
+		name, _, _ := strings.Cut(v, "=")
+		if !strings.HasPrefix(name, "MILLRACE_") && name != "GOGC" && name != "GOMEMLIMIT" { // which runners set for native programs
 			emit("VARIABLE "+v, 1)
 		}
 	}
