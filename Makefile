@@ -49,6 +49,7 @@ bench-shuffle: deps ## Measure netpipes, sorting, grouping and counting beside w
 .PHONY: bench-cluster
 bench-cluster: deps ## Measure jobs on several nodes: a search on the nodes of a Swift beside one through its proxy, of 5,000 mails.
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Swift -benchtime 3x -timeout 60m ./bench/cluster
+	$(GO) test -run '^$$' -bench '^BenchmarkPlacement$$' -benchtime 1x -cpu 1 -timeout 60m ./placement/sim
 
 .PHONY: bench-sandbox
 bench-sandbox: export LATENCY = $(CURDIR)/bin/latency
@@ -66,6 +67,10 @@ bench-sandbox: deps ## Measure what a jail, a job's start, one object and the en
 .PHONY: bench-cluster
 bench-cluster: deps ## Measure what a cluster costs: one job by it and in one process, and the time until a submitted job maps.
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '^Benchmark(Path|Submit)$$' -benchtime 10x -timeout 60m ./internal/clustertest
+
+.PHONY: bench-scale
+bench-scale: ## Simulate a thousand nodes, many times; draw docs/scale.svg.
+	$(GO) test -count=1 -run '^TestPicture$$' -timeout 60m ./placement/sim -sim.picture $(CURDIR)/docs/scale.svg
 
 FUZZTIME ?= 15m
 

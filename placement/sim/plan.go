@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"cmp"
+	"iter"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -22,6 +24,7 @@ type planner struct {
 
 // An open split gathers on a node.
 type open struct {
+	since          int64 // objects of the plan before its first
 	objects, bytes int64 // of the node, before it
 	count, size    int64 // its own
 	load           int64
@@ -60,7 +63,7 @@ func (p *planner) add(on holders, size int64) {
 		p.close(node)
 	}
 	if s.count == 0 {
-		s.all = on
+		s.all, s.since = on, p.total
 	} else {
 		for i, n := range s.all {
 			if n >= 0 && !slices.Contains(on[:], n) {
@@ -104,28 +107,45 @@ func (p *planner) close(node int32) {
 }
 
 // planned makes the splits of all objects, and passes them to sink in the order of the plan.
-func planned(r *rand.Rand, o *Options, names []string, sink func(job.Split)) {
-	all := make([]int32, o.Nodes)
-	for i := range all {
-		all[i] = int32(i)
-	}
-	whole := newRing(r, o, all)
-	// The hot nodes are in all zones.
-	hot := newRing(r, o, all[:max(int(float64(o.Nodes)*o.HotNodes), min(o.Zones, o.Nodes))])
-	sizes := sizesOfMail(r)
+func planned(o *Options, names []string, sink func(job.Split)) {
 	p := &planner{names: names, open: make([]open, o.Nodes), next: job.MapTask(0), sink: sink}
-	threshold := uint64(o.HotObjects * (1 << 32))
-	for range o.Objects {
-		x := r.Uint64()
-		rg := whole
-		if x&(1<<32-1) < threshold {
-			rg = hot
-		}
-		p.add(rg[(x>>32)*uint64(len(rg))>>32], int64(sizes[r.Uint32()%uint32(len(sizes))]))
+	for on, size := range objects(o) {
+		p.add(on, size)
 	}
+	var left []int32
 	for n := range p.open {
 		if p.open[n].count > 0 {
-			p.close(int32(n))
+			left = append(left, int32(n))
+		}
+	}
+	slices.SortFunc(left, func(a, b int32) int { return cmp.Compare(p.open[a].since, p.open[b].since) })
+	for _, n := range left {
+		p.close(n)
+	}
+}
+
+// objects draws where each object lies, and its size.
+func objects(o *Options) iter.Seq2[holders, int64] {
+	return func(yield func(holders, int64) bool) {
+		r := rand.New(rand.NewPCG(o.Seed, 2))
+		all := make([]int32, o.Nodes)
+		for i := range all {
+			all[i] = int32(i)
+		}
+		whole := newRing(r, o, all)
+		// The hot nodes are in all zones.
+		hot := newRing(r, o, all[:max(int(float64(o.Nodes)*o.HotNodes), min(o.Zones, o.Nodes))])
+		sizes := sizesOfMail(r)
+		threshold := uint64(o.HotObjects * (1 << 32))
+		for range o.Objects {
+			x := r.Uint64()
+			rg := whole
+			if x&(1<<32-1) < threshold {
+				rg = hot
+			}
+			if !yield(rg[(x>>32)*uint64(len(rg))>>32], int64(sizes[r.Uint32()%uint32(len(sizes))])) {
+				return
+			}
 		}
 	}
 }
