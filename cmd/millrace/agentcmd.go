@@ -117,7 +117,11 @@ func (c *agentCmd) run(soon, now context.Context, h *home.Home, log *slog.Logger
 		return err
 	}
 	// By its data address others fetch from the node, and by all of them locators find it.
-	member.Addresses = append([]string{data.Address()}, c.SwiftAddress...)
+	served, err := where.Serves()
+	if err != nil {
+		return err
+	}
+	member.Addresses = append([]string{data.Address()}, served...)
 	programs := filepath.Join(h.Dir, "programs")
 	if err := os.MkdirAll(programs, 0o700); err != nil {
 		return err
