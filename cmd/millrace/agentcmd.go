@@ -85,7 +85,7 @@ func (c *agentCmd) run(soon, now context.Context, h *home.Home, log *slog.Logger
 		return err
 	}
 	defer stop()
-	tracer, stop, err := c.tracer(soon, "agent", member.Node, log)
+	tracer, stop, err := c.tracer("agent", member.Node, log)
 	if err != nil {
 		return err
 	}

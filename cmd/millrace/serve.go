@@ -155,7 +155,7 @@ func (s *serving) run(ctx context.Context) error {
 		return err
 	}
 	s.then(stop)
-	tracer, stop, err := s.tracer(ctx, "serve", s.home.Identity.Name, s.log)
+	tracer, stop, err := s.tracer("serve", s.home.Identity.Name, s.log)
 	if err != nil {
 		return err
 	}
