@@ -37,7 +37,7 @@ bench: deps ## Measure, with little data.
 	SIZE=small $(GO) test -run '^$$' -bench . -benchtime 3x -timeout 30m ./bench
 
 .PHONY: bench-main
-bench-main: deps ## Measure what bench/RESULTS.md reports: 200,000 mails, 500 MB of words.
+bench-main: deps ## Measure what bench/RESULTS.md reports: 200,000 mails, 4 GB of words.
 	SIZE=full $(GO) test -run '^$$' -bench . -benchtime 3x -timeout 4h ./bench
 
 .PHONY: bench-shuffle

@@ -39,7 +39,7 @@ type daemonFlags struct {
 
 // A dirFlag says which node of which cluster this machine is.
 type dirFlag struct {
-	Dir string `default:"/var/lib/millrace" placeholder:"DIR" help:"Where this node keeps its identity in the cluster (default ${default})."`
+	Dir string `default:"/var/lib/millrace" env:"MILLRACE_DIR" placeholder:"DIR" help:"Where this node keeps its identity in the cluster (default ${default})."`
 }
 
 // An addressFlag says where the others find this machine.

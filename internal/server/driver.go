@@ -20,6 +20,7 @@ import (
 	"github.com/millrace/millrace/internal/tempdir"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/job/jobfile"
+	"github.com/millrace/millrace/placement"
 	"github.com/millrace/millrace/store"
 )
 
@@ -223,14 +224,14 @@ func (d *Driver) run(ctx context.Context, log *cluster.Log, desk *Desk, crew Cre
 		return nil, err
 	}
 	l := jobLog{log, d.w.Epoch}
-	m := coordinator.New(coordinator.Config{Job: d.w.Job, Epoch: d.w.Epoch, Reducers: reducers, Tolerates: tolerates})
-	seat := desk.entry(d.w.Job)
+	m := coordinator.New(coordinator.Config{Job: d.w.Job, Epoch: d.w.Epoch, Reducers: reducers, Tolerates: tolerates, Patience: placement.DefaultPatience})
+	seat := desk.entry(d.w.Job, d.w.Spec, d.w.Began)
 	c := coordinator.Start(context.WithoutCancel(ctx), m, coordinator.Options{
 		Log: l, Discard: d.discard, Committed: d.committed, Waiting: seat.offer,
 	})
 	defer c.Close()
 	d.coord.Store(c)
-	seat.begin(c)
+	seat.begin(context.WithoutCancel(ctx), c)
 	defer seat.end()
 	outcome, summary, err := d.work(ctx, c, reducers, crew)
 	if err != nil {

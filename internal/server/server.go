@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/cluster"
-	"github.com/millrace/millrace/internal/coordinator/plan"
 	"github.com/millrace/millrace/internal/locate"
+	"github.com/millrace/millrace/placement"
 	"github.com/millrace/millrace/shuffle/flight"
 	"github.com/millrace/millrace/store"
 )
@@ -27,8 +27,10 @@ type Options struct {
 	Dir     string // of programs that were submitted
 
 	Where *locate.Config // says where objects lie; nil: nobody knows
-	Lease time.Duration  // of the lead; 0: as the cluster has it
-	Log   *slog.Logger   // nil: nothing is logged
+	// Quotas bound what tenants have at once, as placement.NewShares has them.
+	Quotas map[string]placement.Quota
+	Lease  time.Duration // of the lead; 0: as the cluster has it
+	Log    *slog.Logger  // nil: nothing is logged
 	// Happens, if not nil, is told what happens to jobs. It must be quick.
 	Happens func(job string, h Happening)
 	// Board, if not nil, shows what the server does.
@@ -97,18 +99,6 @@ func (s *server) lead(ctx context.Context, lead *cluster.Leadership) error {
 	end(err)
 	t.close()
 	return err
-}
-
-// locate returns who knows on which members the objects of an input lie, nil if nobody does.
-func (s *server) locate(ctx context.Context, u store.URI, b store.Bucket) (plan.Locator, error) {
-	if s.o.Where == nil {
-		return nil, nil
-	}
-	members := make(map[string][]string)
-	for _, m := range s.view.Members() {
-		members[m.Node] = m.Addresses
-	}
-	return s.o.Where.Locator(ctx, u, b, locate.Names(members))
 }
 
 // changed hears of members. It must not wait.

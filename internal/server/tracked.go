@@ -224,7 +224,7 @@ func (j *tracked) drive(log *cluster.Log) (result *job.Result, err error) {
 			return nil, err
 		}
 	}
-	e := j.t.desk.entry(j.id)
+	e := j.t.desk.entry(j.id, j.spec, j.began)
 	defer e.end()
 	b := d.Brief()
 	b.Origin, b.Programs = j.t.s.origin, j.offer()

@@ -10,13 +10,14 @@ import (
 )
 
 // A planner makes splits as package plan does: an object joins the open split of that of its nodes which has least to read so far, a split holds no more than an
-// eighth of what its node had before, and when the open splits take too much memory together the largest is closed.
+// eighth of what its node had before, and of what nodes have on the average, and when the open splits take too much memory together the largest is closed.
 type planner struct {
-	names []string
-	open  []open
-	used  int // objects in open splits
-	next  job.TaskID
-	sink  func(job.Split)
+	names        []string
+	open         []open
+	used         int   // objects in open splits
+	total, bytes int64 // of all objects so far
+	next         job.TaskID
+	sink         func(job.Split)
 }
 
 // An open split gathers on a node.
@@ -37,9 +38,13 @@ const (
 	opening      = 4 << 10
 )
 
-func (s *open) most() int64 { return min(max(s.objects/growth, leastObjects), plan.MaxObjects) }
-
-func (s *open) mostBytes() int64 { return min(max(s.bytes/growth, leastBytes), plan.MaxBytes) }
+// full reports whether another object of that size is too much for the split.
+func (p *planner) full(s *open, size int64) bool {
+	nodes := int64(len(p.open))
+	most := min(max(min(s.objects, p.total/nodes)/growth, leastObjects), plan.MaxObjects)
+	mostBytes := min(max(min(s.bytes, p.bytes/nodes)/growth, leastBytes), plan.MaxBytes)
+	return s.count >= most || s.size+size > mostBytes
+}
 
 // add takes an object into a split.
 func (p *planner) add(on holders, size int64) {
@@ -51,7 +56,7 @@ func (p *planner) add(on holders, size int64) {
 		}
 	}
 	s := &p.open[node]
-	if s.count > 0 && (s.count >= s.most() || s.size+size > s.mostBytes()) {
+	if s.count > 0 && p.full(s, size) {
 		p.close(node)
 	}
 	if s.count == 0 {
@@ -67,7 +72,9 @@ func (p *planner) add(on holders, size int64) {
 	s.size += size
 	s.load += size + opening
 	p.used++
-	if s.count >= s.most() || s.size >= s.mostBytes() {
+	p.total++
+	p.bytes += size
+	if p.full(s, 1) {
 		p.close(node)
 	} else if p.used > memory/perOpen {
 		largest := int32(0)
