@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -52,6 +53,11 @@ func TestCluster(t *testing.T) {
 			r := s.round(t, tasks, fmt.Sprint("run", seed), rand.New(rand.NewPCG(seed, 5)))
 			for _, x := range r {
 				runs++
+				if strings.Contains(x.state, "no space left on device") { // the one cause for which nobody else need be able to do the work
+					x.state = "failed on a full disk"
+				} else if x.state != "succeeded" {
+					t.Errorf("%s %s", x.name, x.state)
+				}
 				tally[x.state]++
 			}
 			t.Logf("%v; so far %d jobs: %v", time.Since(began).Round(time.Millisecond), runs, tally)
@@ -64,9 +70,6 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	t.Logf("%d jobs under faults: %v", runs, tally)
-	if runs > 0 && tally["succeeded"] < runs*9/10 {
-		t.Errorf("%d of %d jobs succeeded", tally["succeeded"], runs)
-	}
 }
 
 // A result is what became of one job.
