@@ -185,10 +185,8 @@ func (s *serving) run(ctx context.Context) error {
 	if err := notify(ctx, "READY=1"); err != nil {
 		s.log.Warn("systemd was not told", "error", err)
 	}
-	where := s.where()
-	where.Node = s.Address // of the agent here, if there is one
 	err = server.Run(ctx, server.Options{
-		Cluster: c, Data: data, Schemes: schemes(), Name: s.home.Identity.Name, Version: version(), Dir: programs, Where: where, Log: s.log,
+		Cluster: c, Data: data, Schemes: schemes(), Name: s.home.Identity.Name, Version: version(), Dir: programs, Where: s.where(), Log: s.log,
 		Board: &s.board, Happens: func(id string, h server.Happening) { happened(&s.tally, tracer, id, h) },
 	})
 	_ = notify(context.WithoutCancel(ctx), "STOPPING=1")
