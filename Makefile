@@ -37,7 +37,7 @@ bench: deps ## Measure, with little data.
 	SIZE=small $(GO) test -run '^$$' -bench . -benchtime 3x -timeout 30m ./bench
 
 .PHONY: bench-main
-bench-main: deps ## Measure what bench/RESULTS.md reports: 200,000 mails, 500 MB of words.
+bench-main: deps ## Measure what bench/RESULTS.md reports: 200,000 mails, 4 GB of words.
 	SIZE=full $(GO) test -run '^$$' -bench . -benchtime 3x -timeout 4h ./bench
 
 .PHONY: bench-shuffle
@@ -49,6 +49,7 @@ bench-shuffle: deps ## Measure netpipes, sorting, grouping and counting beside w
 .PHONY: bench-cluster
 bench-cluster: deps ## Measure jobs on several nodes: a search on the nodes of a Swift beside one through its proxy, of 5,000 mails.
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Swift -benchtime 3x -timeout 60m ./bench/cluster
+	$(GO) test -run '^$$' -bench '^BenchmarkPlacement$$' -benchtime 1x -cpu 1 -timeout 60m ./placement/sim
 
 .PHONY: bench-sandbox
 bench-sandbox: export LATENCY = $(CURDIR)/bin/latency
@@ -66,6 +67,10 @@ bench-sandbox: deps ## Measure what a jail, a job's start, one object and the en
 .PHONY: bench-cluster
 bench-cluster: deps ## Measure what a cluster costs: one job by it and in one process, and the time until a submitted job maps.
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '^Benchmark(Path|Submit)$$' -benchtime 10x -timeout 60m ./internal/clustertest
+
+.PHONY: bench-scale
+bench-scale: ## Simulate a thousand nodes, many times; draw docs/scale.svg.
+	$(GO) test -count=1 -run '^TestPicture$$' -timeout 60m ./placement/sim -sim.picture $(CURDIR)/docs/scale.svg
 
 FUZZTIME ?= 15m
 
@@ -96,12 +101,20 @@ soak-hotkey: deps ## Reduce a key with a hundred million values, as WebAssembly 
 
 .PHONY: soak-cluster
 soak-cluster: ## Check 200 histories of job logs on three servers that are killed, stopped and cut off; fill their disks.
-	$(GO) test -count=1 -v -run '^(TestHistories|TestFullDisks)$$' -timeout 120m ./internal/cluster -cluster.histories 200
+	$(GO) test -count=1 -v -run '^(TestHistories|TestPartitions|TestFullDisks)$$' -timeout 120m ./internal/cluster -cluster.histories 200
 
 .PHONY: soak-power
 soak-power: deps ## Cut the power of servers of job logs, alone and of three, and of the disk of an output, 200 times each.
 	$(GO) test -count=1 -v -run '^TestPowerLoss$$' -timeout 180m ./internal/cluster -power.losses 200
 	$(GO) test -count=1 -v -run '^TestPowerLoss$$' -timeout 60m ./internal/chaos -power.losses 200
+
+.PHONY: test-cluster
+test-cluster: deps ## Run five jobs at a time on a cluster of three servers, four agents and a Swift in network namespaces, in peace and under faults.
+	$(GO) test -count=1 -v -run '^TestCluster$$' -timeout 30m ./internal/chaos -site.runs 15
+
+.PHONY: soak-chaos
+soak-chaos: deps ## Run 300 jobs on that cluster under random kills, stops, partitions, slow links and full disks: the output is always the same.
+	$(GO) test -count=1 -v -run '^TestCluster$$' -timeout 6h ./internal/chaos -site.runs 300
 
 .PHONY: soak-sandbox
 soak-sandbox: deps ## Restore a guest a million times; open 10,000 damaged modules, in a jail and in jobs, as root and as an ordinary user.

@@ -36,10 +36,8 @@
 //	github.com/nats-io                       internal/cluster
 //	github.com/ncw/swift                     store/swift
 //	github.com/pierrec/lz4                   shuffle
-//	github.com/prometheus                    internal/telemetry
 //	github.com/schollz/progressbar           cmd/millrace
 //	github.com/tetratelabs/wazero            sandbox
-//	go.opentelemetry.io                      internal/telemetry
 //	go.yaml.in/yaml                          job/jobfile
 //	google.golang.org/grpc                   shuffle/flight
 package millrace

@@ -32,6 +32,8 @@ type Spec struct {
 	Isolation Isolation `json:"isolation,omitempty"`
 	Tolerate  Tolerance `json:"tolerate,omitempty"` // failed objects that still commit
 	Split     int       `json:"split,omitempty"`    // most objects that one attempt maps, for those that take long each; 0 means what the size of the job suggests
+	Priority  int       `json:"priority,omitempty"` // on a cluster, from -9 to 9: each step doubles its share of slots, and higher ones begin first
+	Tenant    string    `json:"tenant,omitempty"`   // on a cluster, on whose account the job is, for quotas
 	Slots     int       `json:"slots,omitempty"`    // runners at once on this node; 0 means one per core
 	Limit     int64     `json:"limit,omitempty"`    // stop after so many printed records; 0 means all
 	OKExit    []int     `json:"ok_exit,omitempty"`  // exit codes of a command that mean success; empty means 0

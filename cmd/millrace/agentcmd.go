@@ -25,7 +25,7 @@ import (
 // An agentCmd lends the slots of a machine to a cluster.
 type agentCmd struct {
 	daemonFlags
-	Dir    string            `default:"/var/lib/millrace-agent" placeholder:"DIR" help:"Where this node keeps its identity in the cluster (default ${default})."`
+	Dir    string            `default:"/var/lib/millrace-agent" env:"MILLRACE_AGENT_DIR" placeholder:"DIR" help:"Where this node keeps its identity in the cluster (default ${default})."`
 	Slots  int               `group:"node" placeholder:"N" help:"Tasks worked on at once (default: one per core)."`
 	Memory size              `group:"node" placeholder:"SIZE" help:"What all slots may use (default: three quarters of what the machine has)."`
 	Label  map[string]string `group:"node" name:"labels" mapsep:"," placeholder:"NAME=VALUE,..." help:"What is to be known of the node, such as zone=north,rack=7."`
@@ -85,7 +85,7 @@ func (c *agentCmd) run(soon, now context.Context, h *home.Home, log *slog.Logger
 		return err
 	}
 	defer stop()
-	tracer, stop, err := c.tracer(soon, "agent", member.Node, log)
+	tracer, stop, err := c.tracer("agent", member.Node, log)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,32 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 			code = int(e)
 		}
 	}()
-	parser := kong.Must(&cli{},
+	parser := newParser(stdout, stderr)
+	kongcompletion.Register(parser)
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	kctx, err := parser.Parse(args)
+	if err != nil {
+		return report(stderr, usage(err))
+	}
+	ctx, stop := context.Background(), func() {}
+	if _, sees := kctx.Selected().Target.Addr().Interface().(daemon); !sees {
+		ctx, stop = interrupts(ctx, stderr)
+	}
+	defer stop()
+	a := &app{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr}
+	err = kctx.Run(a)
+	if err != nil && errors.Is(context.Cause(ctx), errCancelled) {
+		warn(stderr, "cancelled")
+		return exitCancelled
+	}
+	return report(stderr, err)
+}
+
+// newParser returns what understands command lines.
+func newParser(stdout, stderr io.Writer) *kong.Kong {
+	return kong.Must(&cli{},
 		kong.Name("millrace"),
 		kong.Description(description),
 		kong.Writers(stdout, stderr),
@@ -93,26 +118,6 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 			{Key: "other", Title: "Other:"},
 		}),
 	)
-	kongcompletion.Register(parser)
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
-	kctx, err := parser.Parse(args)
-	if err != nil {
-		return report(stderr, usage(err))
-	}
-	ctx, stop := context.Background(), func() {}
-	if _, sees := kctx.Selected().Target.Addr().Interface().(daemon); !sees {
-		ctx, stop = interrupts(ctx, stderr)
-	}
-	defer stop()
-	a := &app{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr}
-	err = kctx.Run(a)
-	if err != nil && errors.Is(context.Cause(ctx), errCancelled) {
-		warn(stderr, "cancelled")
-		return exitCancelled
-	}
-	return report(stderr, err)
 }
 
 // usage makes an error of kong one that says where to look.

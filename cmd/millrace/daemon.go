@@ -34,12 +34,12 @@ type daemonFlags struct {
 	LogFormat string `group:"other" enum:"text,json" default:"text" help:"How the log is written to stderr: ${enum}."`
 	LogLevel  string `group:"other" enum:"debug,info,warn,error" default:"info" help:"What is logged at least: ${enum}."`
 	Metrics   string `group:"other" placeholder:"HOST:PORT" help:"Serve metrics for Prometheus there, to whoever asks, at /metrics, and at /ready whether it is."`
-	Traces    string `group:"other" placeholder:"URL" help:"Send traces to a collector of OpenTelemetry there, by gRPC (default: as OTEL_EXPORTER_OTLP_ENDPOINT says, or nowhere)."`
+	Traces    string `group:"other" placeholder:"URL" help:"Send traces to a collector of OpenTelemetry there, by OTLP over HTTP (default: as OTEL_EXPORTER_OTLP_ENDPOINT says, or nowhere)."`
 }
 
 // A dirFlag says which node of which cluster this machine is.
 type dirFlag struct {
-	Dir string `default:"/var/lib/millrace" placeholder:"DIR" help:"Where this node keeps its identity in the cluster (default ${default})."`
+	Dir string `default:"/var/lib/millrace" env:"MILLRACE_DIR" placeholder:"DIR" help:"Where this node keeps its identity in the cluster (default ${default})."`
 }
 
 // An addressFlag says where the others find this machine.
@@ -84,8 +84,8 @@ func (f *daemonFlags) logger(w io.Writer) (*slog.Logger, error) {
 }
 
 // tracer returns what sends traces, and what sends the last ones. nil: nothing does.
-func (f *daemonFlags) tracer(ctx context.Context, daemon, node string, log *slog.Logger) (t *telemetry.Tracer, stop func(), err error) {
-	t, err = telemetry.NewTracer(ctx, daemon, version(), node, f.Traces, log)
+func (f *daemonFlags) tracer(daemon, node string, log *slog.Logger) (t *telemetry.Tracer, stop func(), err error) {
+	t, err = telemetry.NewTracer(daemon, version(), node, f.Traces, log)
 	return t, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

@@ -97,7 +97,7 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if h.Identity.Role != identity.Coordinator {
 		return fmt.Errorf("%s: %v is no coordinator: it can be made one by a token for that", c.Dir, h.Identity)
 	}
-	s := &serving{serveCmd: c, home: h, log: log.With("node", h.Identity.Name)}
+	s := &serving{serveCmd: c, home: h, log: log}
 	if err := s.addresses(); err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (s *serving) run(ctx context.Context) error {
 		return err
 	}
 	s.then(stop)
-	tracer, stop, err := s.tracer(ctx, "serve", s.home.Identity.Name, s.log)
+	tracer, stop, err := s.tracer("serve", s.home.Identity.Name, s.log)
 	if err != nil {
 		return err
 	}
@@ -185,10 +185,8 @@ func (s *serving) run(ctx context.Context) error {
 	if err := notify(ctx, "READY=1"); err != nil {
 		s.log.Warn("systemd was not told", "error", err)
 	}
-	where := s.where()
-	where.Node = s.Address // of the agent here, if there is one
 	err = server.Run(ctx, server.Options{
-		Cluster: c, Data: data, Schemes: schemes(), Name: s.home.Identity.Name, Version: version(), Dir: programs, Where: where, Log: s.log,
+		Cluster: c, Data: data, Schemes: schemes(), Name: s.home.Identity.Name, Version: version(), Dir: programs, Where: s.where(), Log: s.log,
 		Board: &s.board, Happens: func(id string, h server.Happening) { happened(&s.tally, tracer, id, h) },
 	})
 	_ = notify(context.WithoutCancel(ctx), "STOPPING=1")
@@ -275,6 +273,6 @@ func (s *serving) engine(ctx context.Context) (*cluster.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Appended = s.metrics.Appended
+	r.Appended = s.metrics.Appends()
 	return cluster.Connect(ctx, r)
 }

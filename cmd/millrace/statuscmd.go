@@ -15,7 +15,7 @@ import (
 
 // A nodeFlag says of which cluster something is to be told, on one of its machines too.
 type nodeFlag struct {
-	Cluster string `aliases:"dir" env:"MILLRACE_CLUSTER" default:"/var/lib/millrace" placeholder:"DIR" help:"The cluster that has this machine or user as a node, by the node's directory (default ${default})."`
+	Cluster string `aliases:"dir" env:"MILLRACE_CLUSTER,MILLRACE_DIR" default:"/var/lib/millrace" placeholder:"DIR" help:"The cluster that has this machine or user as a node, by the node's directory (default ${default})."`
 }
 
 func (f *nodeFlag) with(a *app, do func(*connection) error) error {

@@ -62,7 +62,9 @@ func (n *Node) engage(ctx context.Context, id string, epoch uint64) (*engagement
 		if err == nil && same {
 			return e, nil
 		}
-		n.drop(e) // with a new plan nothing of it is good any more
+		if err == nil {
+			n.drop(e) // with a new plan nothing of it is good any more
+		}
 		n.release(e)
 		if err != nil {
 			return nil, err
@@ -236,13 +238,16 @@ func (e *engagement) advance(ctx context.Context, epoch uint64) (same bool, err 
 	if err := e.n.call(ctx, brief.Job, brief.Query{Job: e.id}, &b); err != nil {
 		return false, err
 	}
-	if b.Plan != e.brief.Plan || b.Blocks != e.brief.Blocks {
+	switch {
+	case b.Epoch != epoch:
+		return false, fmt.Errorf("job %s: epoch %d is over, %d is the latest", e.id, epoch, b.Epoch)
+	case b.Plan != e.brief.Plan || b.Blocks != e.brief.Blocks:
 		return false, nil
 	}
 	a.epoch.Lock() // attempts under the coordinator before are giving up
 	defer a.epoch.Unlock()
-	a.job.Sender.Epoch = max(a.job.Sender.Epoch, b.Epoch)
-	return a.job.Sender.Epoch == epoch, nil
+	a.job.Sender.Epoch = max(a.job.Sender.Epoch, epoch)
+	return true, nil
 }
 
 // do does what a lease of a slot says. The error is the node's, or the job's.

@@ -19,6 +19,7 @@ import (
 	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/internal/server"
 	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/placement"
 	"github.com/millrace/millrace/shuffle/flight"
 	"github.com/millrace/millrace/store"
 )
@@ -29,11 +30,12 @@ const Version = "test"
 // A Cluster is an engine and who may use it. What is started on it ends with its test.
 type Cluster struct {
 	Schemes   store.Schemes
-	InProcess *job.Job         // the program of all jobs; nil: programs are run in jails
-	Cache     *codecache.Cache // of agents; nil: the user's own
-	Where     *locate.Config   // what servers know of where objects lie; nil: nothing
-	Log       *slog.Logger     // nil: that of the test
-	Lease     time.Duration    // of the lead; 0: three seconds
+	InProcess *job.Job                   // the program of all jobs; nil: programs are run in jails
+	Cache     *codecache.Cache           // of agents; nil: the user's own
+	Where     *locate.Config             // what servers know of where objects lie; nil: nothing
+	Log       *slog.Logger               // nil: that of the test
+	Lease     time.Duration              // of the lead; 0: three seconds
+	Quotas    map[string]placement.Quota // of tenants
 
 	tb     testing.TB
 	dir    string
@@ -179,6 +181,7 @@ func (c *Cluster) Server(name string) *Process {
 	data := c.data(id)
 	o := server.Options{
 		Cluster: cl, Data: data, Schemes: c.Schemes, Name: name, Version: Version, Where: c.Where, Dir: c.tb.TempDir(), Lease: c.Lease, Log: c.log(name),
+		Quotas: c.Quotas,
 	}
 	return c.start(func(ctx context.Context) error { return server.Run(ctx, o) }, func() { _, _ = cl.Close(), data.Close() })
 }

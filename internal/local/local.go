@@ -143,7 +143,7 @@ func (r *running) run(ctx context.Context) (*job.Result, error) {
 	if err := errors.Join(claimErr, embedded()); err != nil {
 		return nil, err
 	}
-	desk := server.NewDesk(r.cluster, epoch)
+	desk := server.NewDesk(r.cluster, epoch, nil)
 	if err := desk.Serve(ctx); err != nil {
 		return nil, err
 	}

@@ -25,8 +25,6 @@ type Config struct {
 	Devices string
 	// Addresses are those by which the rings know this node; nil: all that it has but for loopback.
 	Addresses []string
-	// Node is the name of this node or an address of it, where files lie for which there is no rule; "": files lie nowhere in particular.
-	Node string
 }
 
 // A Locator says on which nodes objects lie.

@@ -28,17 +28,17 @@ func rules(t *testing.T, texts ...string) (all []Rule) {
 
 func TestRules(t *testing.T) {
 	c := &Config{Rules: rules(t,
-		"file:///srv/mail/a/=node-a", "file:///srv/mail/b=node-b", "file:///srv/shared=*", "file:///srv/mail/a/both/=node-b,node-a", "s3://archive/2026/=cache-1,10.0.0.7"), Node: "here"}
+		"file:///srv/mail/a/=node-a", "file:///srv/mail/b=node-b", "file:///srv/shared=*", "file:///srv/mail/a/both/=node-b,node-a", "s3://archive/2026/=cache-1,10.0.0.7")}
 	tests := []struct {
 		input string
 		keys  []store.Key
 		want  [][]string // nil: there is no locator
 	}{
-		{"file:///srv/mail", []store.Key{"a/x", "b/x", "bc/x", "a/both/x", "x"}, [][]string{{"node-a"}, {"node-b"}, {"here"}, {"node-b", "node-a"}, {"here"}}},
+		{"file:///srv/mail", []store.Key{"a/x", "b/x", "bc/x", "a/both/x", "x"}, [][]string{{"node-a"}, {"node-b"}, nil, {"node-b", "node-a"}, nil}},
 		{"file:///srv/mail/a", []store.Key{"x", "both/x"}, [][]string{{"node-a"}, {"node-b", "node-a"}}},
-		{"file:///srv/mail/*/x.eml", []store.Key{"a/x.eml", "c/x.eml"}, [][]string{{"node-a"}, {"here"}}},
+		{"file:///srv/mail/*/x.eml", []store.Key{"a/x.eml", "c/x.eml"}, [][]string{{"node-a"}, nil}},
 		{"file:///srv/shared/mail", []store.Key{"x"}, [][]string{nil}},
-		{"file:///", []store.Key{"srv/mail/a/x", "etc"}, [][]string{{"node-a"}, {"here"}}},
+		{"file:///", []store.Key{"srv/mail/a/x", "etc"}, [][]string{{"node-a"}, nil}},
 		{"s3://archive/", []store.Key{"2026/x", "2025/x"}, [][]string{{"cache-1", "10.0.0.7"}, nil}},
 		{"s3://archive/2025/", nil, nil},
 		{"s3://other/", nil, nil},

@@ -64,7 +64,7 @@ func (r Rule) String() string {
 	return r.Prefix + "=" + strings.Join(r.Nodes, ",")
 }
 
-// rules returns what rules say of an input, or, for files, that they lie on this node; nil: nothing.
+// rules returns what rules say of an input; nil: nothing.
 func (c *Config) rules(u store.URI) Locator {
 	l := &byRule{root: name(u, "")}
 	meant := name(u, u.Prefix)
@@ -73,9 +73,6 @@ func (c *Config) rules(u store.URI) Locator {
 		if strings.HasPrefix(meant, r.begin) || strings.HasPrefix(r.begin, meant) {
 			l.rules = append(l.rules, r)
 		}
-	}
-	if u.Scheme == "file" && c.Node != "" {
-		l.rules = append(l.rules, Rule{begin: "file://", Nodes: []string{c.Node}})
 	}
 	if len(l.rules) == 0 {
 		return nil

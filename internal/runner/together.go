@@ -115,7 +115,7 @@ func (t *together) start(r *sandbox.Run) (err error) {
 }
 
 // collector returns settings of Go's collector for a guest that may have that many bytes of memory. By itself it runs whenever a small heap
-// has grown by 4 MiB, which costs a mapper of small objects a tenth of its time; this lets it wait as long as there is memory.
+// has grown by 4 MiB, which costs a mapper a tenth of its time; this lets it wait as long as there is memory.
 func collector(memory int64) []string {
 	return []string{"GOGC=400", "GOMEMLIMIT=" + strconv.FormatInt(memory/4*3, 10)}
 }

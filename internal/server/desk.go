@@ -1,10 +1,10 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +13,8 @@ import (
 	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/coordinator/brief"
+	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/placement"
 )
 
 // A Desk is where agents find the coordinators of all jobs of one leader. Its methods may be called concurrently.
@@ -33,9 +35,10 @@ type Desk struct {
 
 	mu      sync.Mutex
 	jobs    map[string]*entry
-	slots   map[slot]*entry // by which job each slot was given its latest task, unless it has asked since
-	came    uint64          // jobs
-	changed chan struct{}   // closed when there may be work
+	shares  *placement.Shares // whose turn it is
+	slots   map[slot]*entry   // by which job each slot was given its latest task, unless it has asked since
+	nodes   map[string]coordinator.Noted
+	changed chan struct{} // closed when there may be work
 	stops   []func()
 }
 
@@ -53,20 +56,21 @@ type entry struct {
 	brief *brief.Brief
 	coord *coordinator.Coordinator // nil: it has not begun, or is over
 	texts *texts                   // of a job that prints for somebody elsewhere; nil: of another
-	since uint64                   // its place among all that came
 
 	commits sync.RWMutex // held for reading while an attempt is made to count
 
 	waiting int // tasks
-	running int // slots that were given one
 }
 
 // hold is how long a question for work is kept.
 const hold = time.Second
 
-// NewDesk returns a desk without jobs, for the leader of an epoch.
-func NewDesk(cl *cluster.Cluster, epoch uint64) *Desk {
-	return &Desk{cl: cl, epoch: epoch, hold: hold, term: context.Background(), jobs: map[string]*entry{}, slots: map[slot]*entry{}, changed: make(chan struct{})}
+// NewDesk returns a desk without jobs and nodes, for the leader of an epoch. Tenants are bounded by quotas, as [placement.NewShares] has them.
+func NewDesk(cl *cluster.Cluster, epoch uint64, quotas map[string]placement.Quota) *Desk {
+	return &Desk{
+		cl: cl, epoch: epoch, hold: hold, term: context.Background(), jobs: map[string]*entry{}, shares: placement.NewShares(quotas), slots: map[slot]*entry{},
+		nodes: map[string]coordinator.Noted{}, changed: make(chan struct{}),
+	}
 }
 
 // Serve answers agents until Close, whatever becomes of ctx.
@@ -170,17 +174,25 @@ func (d *Desk) led(job string) (*entry, error) {
 	return nil, errOver(job)
 }
 
-// entry returns the place of a job, and makes one if it has none.
-func (d *Desk) entry(job string) *entry {
+// entry returns the place of a job that came at that time, and makes one if it has none. It gets no slots before it is its turn.
+func (d *Desk) entry(id string, s *job.Spec, came time.Time) *entry {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	e := d.jobs[job]
+	e := d.jobs[id]
 	if e == nil {
-		d.came++
-		e = &entry{desk: d, job: job, since: d.came}
-		d.jobs[job] = e
+		e = &entry{desk: d, job: id}
+		d.jobs[id] = e
+		d.shares.Add(placement.Job{ID: id, Tenant: s.Tenant, Priority: s.Priority}, came)
+		d.admitted()
 	}
 	return e
+}
+
+// admitted has jobs begin whose turn it is, with mu held.
+func (d *Desk) admitted() {
+	if len(d.shares.Admit(time.Now())) > 0 {
+		d.poke()
+	}
 }
 
 // tell has agents learn of the job.
@@ -190,11 +202,16 @@ func (e *entry) tell(b *brief.Brief) {
 	e.brief = b
 }
 
-// begin has agents find the coordinator of the job.
-func (e *entry) begin(c *coordinator.Coordinator) {
+// begin has agents find the coordinator of the job, which is told what nodes there are.
+func (e *entry) begin(ctx context.Context, c *coordinator.Coordinator) {
 	e.desk.mu.Lock()
-	defer e.desk.mu.Unlock()
+	nodes := slices.Collect(maps.Values(e.desk.nodes))
 	e.coord = c
+	e.desk.mu.Unlock()
+	for _, n := range nodes {
+		n.Now = time.Now()
+		_ = c.Tell(ctx, n) // else it is over
+	}
 }
 
 // end forgets the job.
@@ -204,6 +221,8 @@ func (e *entry) end() {
 	defer d.mu.Unlock()
 	if d.jobs[e.job] == e {
 		delete(d.jobs, e.job)
+		d.shares.Remove(e.job)
+		d.admitted()
 	}
 	for s, of := range d.slots {
 		if of == e {
@@ -236,8 +255,47 @@ func (d *Desk) poke() {
 	d.changed = make(chan struct{})
 }
 
+// note tells all jobs which nodes there are and which of them may ask for work. Those of before that are not named are away.
+func (d *Desk) note(ctx context.Context, nodes map[string]coordinator.Noted) {
+	slots := 0
+	var news []coordinator.Noted
+	d.mu.Lock()
+	for name, n := range nodes {
+		if !n.Away {
+			slots += n.Slots
+		}
+		if d.nodes[name] != n {
+			news = append(news, n)
+		}
+	}
+	for name := range d.nodes {
+		if _, still := nodes[name]; !still {
+			news = append(news, coordinator.Noted{Node: name, Away: true})
+		}
+	}
+	d.nodes = nodes
+	d.shares.Resize(slots) // a job needs one slot at least: one that is to wait again has none
+	d.admitted()
+	d.mu.Unlock()
+	for _, e := range d.all() {
+		for _, n := range news {
+			n.Now = time.Now()
+			_ = e.coord.Tell(ctx, n) // else it is over
+		}
+	}
+}
+
 // lost tells all jobs that a node is gone.
 func (d *Desk) lost(ctx context.Context, node string, incarnation uint64) {
+	d.mu.Lock()
+	delete(d.nodes, node) // if it is there again, that is news
+	for s, e := range d.slots {
+		if s.node == node {
+			delete(d.slots, s)
+			d.shares.Gave(e.job)
+		}
+	}
+	d.mu.Unlock()
 	for _, e := range d.all() {
 		_ = e.coord.Tell(ctx, coordinator.Lost{Node: node, Incarnation: incarnation, Now: time.Now()}) // else it is over
 	}
@@ -255,22 +313,40 @@ func (d *Desk) all() (all []*entry) {
 	return all
 }
 
-// choose returns the jobs that have a task for a slot, best first: the one that has the fewest slots, and of those the one that came first.
-func (d *Desk) choose() (best []*entry) {
-	for _, e := range d.jobs {
-		if e.coord != nil && e.waiting > 0 {
-			best = append(best, e)
+// reserve counts a slot as that of the job whose turn it is, of those that have tasks and did not refuse it; nil: there is none.
+func (d *Desk) reserve(refused map[*entry]bool) *entry {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id := range d.shares.Order() {
+		if e := d.jobs[id]; e.coord != nil && e.waiting > 0 && !refused[e] {
+			d.shares.Took(id)
+			return e
 		}
 	}
-	slices.SortFunc(best, func(a, b *entry) int {
-		return cmp.Or(cmp.Compare(a.running, b.running), cmp.Compare(a.since, b.since))
-	})
-	return best
+	return nil
 }
 
-// want answers a slot that asks for work: of its job, or of any.
+// give asks one job after another for a task for a slot.
+func (d *Desk) give(ctx context.Context, s slot, w *coordinator.Want) (brief.Assignment, bool) {
+	if d.works != nil && !d.works(w.Node, w.Incarnation) {
+		return brief.Assignment{}, false
+	}
+	refused := map[*entry]bool{}
+	for e := d.reserve(refused); e != nil; e = d.reserve(refused) {
+		if a, ok := d.try(ctx, e, s, w); ok {
+			return a, true
+		}
+		d.mu.Lock()
+		d.shares.Gave(e.job)
+		d.mu.Unlock()
+		refused[e] = true
+	}
+	return brief.Assignment{}, false
+}
+
+// want answers a slot that asks for work: of its job, if all are one process, or of any.
 func (d *Desk) want(ctx context.Context, w *coordinator.Want) (a brief.Assignment, err error) {
-	if w.Job != "" {
+	if w.Job != "" && d.works == nil {
 		e, err := d.led(w.Job)
 		if err != nil {
 			return brief.Assignment{Lease: coordinator.Lease{Over: true}}, nil
@@ -287,15 +363,10 @@ func (d *Desk) want(ctx context.Context, w *coordinator.Want) (a brief.Assignmen
 	defer late.Stop()
 	for {
 		d.mu.Lock()
-		changed, best := d.changed, d.choose()
+		changed := d.changed
 		d.mu.Unlock()
-		if d.works != nil && !d.works(w.Node, w.Incarnation) {
-			best = nil
-		}
-		for _, e := range best {
-			if a, ok := d.try(ctx, e, s, w); ok {
-				return a, nil
-			}
+		if a, ok := d.give(ctx, s, w); ok {
+			return a, nil
 		}
 		select {
 		case <-changed:
@@ -313,7 +384,7 @@ func (d *Desk) vacate(ctx context.Context, s slot, w *coordinator.Want) error {
 	e := d.slots[s]
 	if e != nil {
 		delete(d.slots, s)
-		e.running--
+		d.shares.Gave(e.job)
 	}
 	d.mu.Unlock()
 	if e == nil || e.coord == nil {
@@ -343,7 +414,6 @@ func (d *Desk) try(ctx context.Context, e *entry, s slot, w *coordinator.Want) (
 	d.locate(&a.Arrivals)
 	d.mu.Lock()
 	d.slots[s] = e
-	e.running++
 	d.mu.Unlock()
 	if e.texts != nil && (lease.Partitions == 0 || lease.Attempt.Task.IsReduce()) {
 		if a.Text, err = e.texts.expect(lease.Attempt, w.Incarnation); err != nil {

@@ -34,10 +34,8 @@ type Work struct {
 
 	// Locate, if not nil, returns who knows where the objects of an input lie, or nil.
 	Locate func(ctx context.Context, u store.URI, b store.Bucket) (plan.Locator, error)
-	// Members, if not nil, returns what is known of the nodes that may work. What becomes of them later, the desk is told.
-	Members func() []coordinator.Noted
-	Stdout  io.Writer // where a job without output prints
-	Sorted  bool      // print in the order of keys, not as found
+	Stdout io.Writer // where a job without output prints
+	Sorted bool      // print in the order of keys, not as found
 
 	// MaxRequests, if not 0, is how many requests to the store the job may need without being asked for: when the plan
 	// passes it, no further work begins until the plan is complete and Approve agrees.
@@ -227,21 +225,14 @@ func (d *Driver) run(ctx context.Context, log *cluster.Log, desk *Desk, crew Cre
 	}
 	l := jobLog{log, d.w.Epoch}
 	m := coordinator.New(coordinator.Config{Job: d.w.Job, Epoch: d.w.Epoch, Reducers: reducers, Tolerates: tolerates, Patience: placement.DefaultPatience})
-	seat := desk.entry(d.w.Job)
+	seat := desk.entry(d.w.Job, d.w.Spec, d.w.Began)
 	c := coordinator.Start(context.WithoutCancel(ctx), m, coordinator.Options{
 		Log: l, Discard: d.discard, Committed: d.committed, Waiting: seat.offer,
 	})
 	defer c.Close()
 	d.coord.Store(c)
-	seat.begin(c)
+	seat.begin(context.WithoutCancel(ctx), c)
 	defer seat.end()
-	if d.w.Members != nil {
-		for _, n := range d.w.Members() {
-			if err := c.Tell(ctx, n); err != nil {
-				return nil, err
-			}
-		}
-	}
 	outcome, summary, err := d.work(ctx, c, reducers, crew)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/locate"
+	"github.com/millrace/millrace/placement"
 	"github.com/millrace/millrace/shuffle/flight"
 	"github.com/millrace/millrace/store"
 )
@@ -26,8 +27,10 @@ type Options struct {
 	Dir     string // of programs that were submitted
 
 	Where *locate.Config // says where objects lie; nil: nobody knows
-	Lease time.Duration  // of the lead; 0: as the cluster has it
-	Log   *slog.Logger   // nil: nothing is logged
+	// Quotas bound what tenants have at once, as placement.NewShares has them.
+	Quotas map[string]placement.Quota
+	Lease  time.Duration // of the lead; 0: as the cluster has it
+	Log    *slog.Logger  // nil: nothing is logged
 	// Happens, if not nil, is told what happens to jobs. It must be quick.
 	Happens func(job string, h Happening)
 	// Board, if not nil, shows what the server does.

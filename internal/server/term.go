@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/millrace/millrace/internal/cluster"
+	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/coordinator/brief"
 )
 
@@ -23,7 +24,7 @@ type term struct {
 }
 
 func newTerm(s *server, ctx context.Context, epoch uint64, end context.CancelCauseFunc) *term {
-	t := &term{s: s, ctx: ctx, epoch: epoch, desk: NewDesk(s.o.Cluster, epoch), jobs: map[string]*tracked{}}
+	t := &term{s: s, ctx: ctx, epoch: epoch, desk: NewDesk(s.o.Cluster, epoch, s.o.Quotas), jobs: map[string]*tracked{}}
 	t.desk.term = ctx
 	t.desk.behind = func(later uint64) { end(fmt.Errorf("epoch %d has begun: %w", later, cluster.ErrDeposed)) }
 	t.desk.works, t.desk.address, t.desk.happens = s.works, s.address, t.happens
@@ -50,6 +51,7 @@ func (t *term) open() error {
 	if err := t.resume(); err != nil {
 		return err
 	}
+	t.muster()
 	if err := t.desk.Serve(t.ctx); err != nil {
 		return err
 	}
@@ -65,13 +67,25 @@ func (t *term) watch() {
 		case <-t.s.changes:
 		}
 		for _, c := range t.s.news.take() {
-			t.noted(c.Member.Node)
 			if c.Kind == cluster.Lost || c.Kind == cluster.Left {
 				t.desk.lost(t.ctx, c.Member.Node, c.Member.Incarnation)
 			}
 		}
+		t.muster()
 		t.desk.look()
 	}
+}
+
+// zoneLabel is the label that says in which zone a node is.
+const zoneLabel = "zone"
+
+// muster tells the desk of all members. Those that are kept from working, or run another version, are away.
+func (t *term) muster() {
+	nodes := map[string]coordinator.Noted{}
+	for _, m := range t.s.view.Members() {
+		nodes[m.Node] = coordinator.Noted{Node: m.Node, Zone: m.Labels[zoneLabel], Slots: m.Slots, Away: !t.s.works(m.Node, m.Incarnation)}
+	}
+	t.desk.note(t.ctx, nodes)
 }
 
 // close ends everything that is done in the name of the leader.

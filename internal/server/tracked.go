@@ -193,7 +193,7 @@ func (j *tracked) lead() (*cluster.Log, error) {
 // drive has the job driven.
 func (j *tracked) drive(log *cluster.Log) (result *job.Result, err error) {
 	w := Work{
-		Job: j.id, Epoch: j.t.epoch, Spec: j.spec, Schemes: j.t.s.o.Schemes, Began: j.began, Locate: j.t.s.locate, Members: j.t.s.notes,
+		Job: j.id, Epoch: j.t.epoch, Spec: j.spec, Schemes: j.t.s.o.Schemes, Began: j.began, Locate: j.t.s.locate,
 		Sorted: j.ask.Sorted, MaxRequests: j.ask.MaxRequests, Succeeds: j.again,
 		Approve: func(n int64) error {
 			return fmt.Errorf("the job needs about %d requests, more than %d: allow them with --max-requests", n, j.ask.MaxRequests)
@@ -224,7 +224,7 @@ func (j *tracked) drive(log *cluster.Log) (result *job.Result, err error) {
 			return nil, err
 		}
 	}
-	e := j.t.desk.entry(j.id)
+	e := j.t.desk.entry(j.id, j.spec, j.began)
 	defer e.end()
 	b := d.Brief()
 	b.Origin, b.Programs = j.t.s.origin, j.offer()

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/millrace/millrace/internal/cluster"
-	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/coordinator/plan"
 	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/store"
@@ -41,31 +39,5 @@ func (s *server) directory() func() func(string) string {
 			names, then = locate.Names(nodes), time.Now()
 		}
 		return names
-	}
-}
-
-// zoneLabel is the label that says in which zone a node is.
-const zoneLabel = "zone"
-
-// notes returns what jobs are told of the members that there are.
-func (s *server) notes() (all []coordinator.Noted) {
-	for _, m := range s.view.Members() {
-		all = append(all, note(&m))
-	}
-	return all
-}
-
-func note(m *cluster.Present) coordinator.Noted {
-	return coordinator.Noted{Node: m.Node, Zone: m.Labels[zoneLabel], Slots: m.Slots, Away: m.Draining || m.Quarantined != "", Now: time.Now()}
-}
-
-// noted tells all jobs how a node stands now.
-func (t *term) noted(node string) {
-	n := coordinator.Noted{Node: node, Away: true, Now: time.Now()}
-	if m, ok := t.s.view.Member(node); ok {
-		n = note(&m)
-	}
-	for _, e := range t.desk.all() {
-		_ = e.coord.Tell(t.ctx, n) // else it is over
 	}
 }

@@ -35,6 +35,8 @@ isolation: split
 tolerate: 0.5%
 split: 9
 slots: 2
+priority: -3
+tenant: mail-team
 limit: 10
 ok_exit: [0, 1]
 insecure: [cgroup]
@@ -72,6 +74,8 @@ func TestParse(t *testing.T) {
 		Tolerate:  "0.5%",
 		Split:     9,
 		Slots:     2,
+		Priority:  -3,
+		Tenant:    "mail-team",
 		Limit:     10,
 		OKExit:    []int{0, 1},
 		Insecure:  []string{"cgroup"},
@@ -171,6 +175,8 @@ func TestParseErrors(t *testing.T) {
 		{"word for a number", "slots: many", `job.yaml:1:8: slots: want a whole number, got the string "many"`},
 		{"10^30", "slots: 1000000000000000000000000000000", `job.yaml:1:8: slots: want a whole number in decimal digits, got "1000000000000000000000000000000"`},
 
+		{"a priority", "priority: -10", "job.yaml:1:11: priority: -10 is not between -9 and 9"},
+		{"a tenant", `tenant: "a\nb"`, `job.yaml:1:9: tenant: "a\nb" is longer than 63 bytes, or has control characters`},
 		{"negative count", "reducers: -1", "job.yaml:1:11: reducers: -1 is not between 0 and 100000"},
 		{"10^12", "slots: 1000000000000", "job.yaml:1:8: slots: 1000000000000 is not between 0 and 4096"},
 		{"negative duration", "limits: {wall: -5s}", "job.yaml:1:16: limits.wall: -5s is negative"},

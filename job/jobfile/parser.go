@@ -44,6 +44,8 @@ func (p *parser) spec(n *yaml.Node, s *job.Spec) error {
 		"isolation":      p.text((*string)(&s.Isolation)),
 		"tolerate":       p.tolerance(&s.Tolerate),
 		"split":          number(p, &s.Split),
+		"priority":       number(p, &s.Priority),
+		"tenant":         p.text(&s.Tenant),
 		"slots":          number(p, &s.Slots),
 		"limit":          number(p, &s.Limit),
 		"ok_exit":        list(p, &s.OKExit, func(to *int) setter { return number(p, to) }),

@@ -19,6 +19,8 @@ const (
 	maxSlots    = 4096
 	maxSplit    = 4096 // what a plan takes into one
 	maxList     = 10_000
+	maxPriority = 9
+	maxTenant   = 63
 )
 
 // A FieldError says which field of a specification is wrong, and how.
@@ -94,6 +96,12 @@ func checkCounts(s *job.Spec) error {
 		if c.got < 0 || c.got > c.most {
 			return wrong(c.field, "%d is not between 0 and %d", c.got, c.most)
 		}
+	}
+	if s.Priority < -maxPriority || s.Priority > maxPriority {
+		return wrong("priority", "%d is not between %d and %d", s.Priority, -maxPriority, maxPriority)
+	}
+	if len(s.Tenant) > maxTenant || strings.ContainsFunc(s.Tenant, unicode.IsControl) {
+		return wrong("tenant", "%.70q is longer than %d bytes, or has control characters", s.Tenant, maxTenant)
 	}
 	return first(
 		func() error { return checkLimits("limits", &s.Limits) },

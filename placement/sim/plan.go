@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"cmp"
+	"iter"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -10,17 +12,19 @@ import (
 )
 
 // A planner makes splits as package plan does: an object joins the open split of that of its nodes which has least to read so far, a split holds no more than an
-// eighth of what its node had before, and when the open splits take too much memory together the largest is closed.
+// eighth of what its node had before, and of what nodes have on the average, and when the open splits take too much memory together the largest is closed.
 type planner struct {
-	names []string
-	open  []open
-	used  int // objects in open splits
-	next  job.TaskID
-	sink  func(job.Split)
+	names        []string
+	open         []open
+	used         int   // objects in open splits
+	total, bytes int64 // of all objects so far
+	next         job.TaskID
+	sink         func(job.Split)
 }
 
 // An open split gathers on a node.
 type open struct {
+	since          int64 // objects of the plan before its first
 	objects, bytes int64 // of the node, before it
 	count, size    int64 // its own
 	load           int64
@@ -37,9 +41,13 @@ const (
 	opening      = 4 << 10
 )
 
-func (s *open) most() int64 { return min(max(s.objects/growth, leastObjects), plan.MaxObjects) }
-
-func (s *open) mostBytes() int64 { return min(max(s.bytes/growth, leastBytes), plan.MaxBytes) }
+// full reports whether another object of that size is too much for the split.
+func (p *planner) full(s *open, size int64) bool {
+	nodes := int64(len(p.open))
+	most := min(max(min(s.objects, p.total/nodes)/growth, leastObjects), plan.MaxObjects)
+	mostBytes := min(max(min(s.bytes, p.bytes/nodes)/growth, leastBytes), plan.MaxBytes)
+	return s.count >= most || s.size+size > mostBytes
+}
 
 // add takes an object into a split.
 func (p *planner) add(on holders, size int64) {
@@ -51,11 +59,11 @@ func (p *planner) add(on holders, size int64) {
 		}
 	}
 	s := &p.open[node]
-	if s.count > 0 && (s.count >= s.most() || s.size+size > s.mostBytes()) {
+	if s.count > 0 && p.full(s, size) {
 		p.close(node)
 	}
 	if s.count == 0 {
-		s.all = on
+		s.all, s.since = on, p.total
 	} else {
 		for i, n := range s.all {
 			if n >= 0 && !slices.Contains(on[:], n) {
@@ -67,7 +75,9 @@ func (p *planner) add(on holders, size int64) {
 	s.size += size
 	s.load += size + opening
 	p.used++
-	if s.count >= s.most() || s.size >= s.mostBytes() {
+	p.total++
+	p.bytes += size
+	if p.full(s, 1) {
 		p.close(node)
 	} else if p.used > memory/perOpen {
 		largest := int32(0)
@@ -97,28 +107,45 @@ func (p *planner) close(node int32) {
 }
 
 // planned makes the splits of all objects, and passes them to sink in the order of the plan.
-func planned(r *rand.Rand, o *Options, names []string, sink func(job.Split)) {
-	all := make([]int32, o.Nodes)
-	for i := range all {
-		all[i] = int32(i)
-	}
-	whole := newRing(r, o, all)
-	// The hot nodes are in all zones.
-	hot := newRing(r, o, all[:max(int(float64(o.Nodes)*o.HotNodes), min(o.Zones, o.Nodes))])
-	sizes := sizesOfMail(r)
+func planned(o *Options, names []string, sink func(job.Split)) {
 	p := &planner{names: names, open: make([]open, o.Nodes), next: job.MapTask(0), sink: sink}
-	threshold := uint64(o.HotObjects * (1 << 32))
-	for range o.Objects {
-		x := r.Uint64()
-		rg := whole
-		if x&(1<<32-1) < threshold {
-			rg = hot
-		}
-		p.add(rg[(x>>32)*uint64(len(rg))>>32], int64(sizes[r.Uint32()%uint32(len(sizes))]))
+	for on, size := range objects(o) {
+		p.add(on, size)
 	}
+	var left []int32
 	for n := range p.open {
 		if p.open[n].count > 0 {
-			p.close(int32(n))
+			left = append(left, int32(n))
+		}
+	}
+	slices.SortFunc(left, func(a, b int32) int { return cmp.Compare(p.open[a].since, p.open[b].since) })
+	for _, n := range left {
+		p.close(n)
+	}
+}
+
+// objects draws where each object lies, and its size.
+func objects(o *Options) iter.Seq2[holders, int64] {
+	return func(yield func(holders, int64) bool) {
+		r := rand.New(rand.NewPCG(o.Seed, 2))
+		all := make([]int32, o.Nodes)
+		for i := range all {
+			all[i] = int32(i)
+		}
+		whole := newRing(r, o, all)
+		// The hot nodes are in all zones.
+		hot := newRing(r, o, all[:max(int(float64(o.Nodes)*o.HotNodes), min(o.Zones, o.Nodes))])
+		sizes := sizesOfMail(r)
+		threshold := uint64(o.HotObjects * (1 << 32))
+		for range o.Objects {
+			x := r.Uint64()
+			rg := whole
+			if x&(1<<32-1) < threshold {
+				rg = hot
+			}
+			if !yield(rg[(x>>32)*uint64(len(rg))>>32], int64(sizes[r.Uint32()%uint32(len(sizes))])) {
+				return
+			}
 		}
 	}
 }

@@ -67,7 +67,7 @@ func Run(opts Options) (*Result, error) {
 	}
 	w.fates()
 	var work, largest time.Duration
-	planned(rand.New(rand.NewPCG(o.Seed, 2)), &o, w.names, func(s job.Split) {
+	planned(&o, w.names, func(s job.Split) {
 		work += w.takes(&s, local)
 		largest = max(largest, w.takes(&s, local))
 		w.res.Tasks++

@@ -53,7 +53,7 @@ func TestSmall(t *testing.T) {
 func TestHealthy(t *testing.T) {
 	o := small()
 	o.Slow, o.Dead, o.HotObjects, o.HotNodes = 0, 0, 0, 0
-	if r := run(t, o); r.LocalObjects < 0.99 || r.Ratio() > 1.1 || r.Attempts > r.Tasks*101/100 {
+	if r := run(t, o); r.LocalObjects < 0.98 || r.Ratio() > 1.1 || r.Attempts > r.Tasks*101/100 {
 		t.Errorf("%.1f %% of objects local, %.2f × ideal, %d attempts of %d tasks", 100*r.LocalObjects, r.Ratio(), r.Attempts, r.Tasks)
 	}
 }
@@ -125,8 +125,8 @@ var objects = flag.Int64("sim.objects", 100_000_000, "objects of BenchmarkPlacem
 
 // BenchmarkPlacement runs a job of a hundred million objects on the standard cluster. It is to be run on one core (-cpu 1).
 func BenchmarkPlacement(b *testing.B) {
-	for name, sets := range map[string]bool{"10000-nodes": false, "10000-nodes-in-sets": true} {
-		b.Run(name, func(b *testing.B) {
+	for _, sets := range []bool{false, true} {
+		b.Run(map[bool]string{false: "10000-nodes", true: "10000-nodes-in-sets"}[sets], func(b *testing.B) {
 			o := sim.Standard()
 			o.Objects, o.Sets = *objects, sets
 			for b.Loop() {

@@ -229,6 +229,9 @@ func (b *builder) place(ctx context.Context) error {
 
 // put takes an object of input i, which lies on those nodes, into the open split of a shelf.
 func (b *builder) put(ctx context.Context, sh *shelf, i int, o *store.Object, nodes []string) error {
+	if n := int64(len(b.places.byNode)); n > 1 {
+		sh.cut.meanObjects, sh.cut.meanBytes = b.sum.Objects/n, b.sum.Bytes/n
+	}
 	if sh.enc != nil && sh.cut.before(o.Size) {
 		if err := b.flush(ctx, sh); err != nil {
 			return err

@@ -15,6 +15,7 @@ const (
 // waits long for the other. Large jobs soon reach full splits.
 type cut struct {
 	most                   int64 // objects of a split; 0: MaxObjects
+	meanObjects, meanBytes int64 // of all that splits gather for, if there are several: one that has more has no larger splits, for others are to help it
 	objects, bytes         int64 // before the open split
 	openObjects, openBytes int64
 }
@@ -50,7 +51,9 @@ func (c *cut) close() {
 }
 
 func (c *cut) maxObjects() int64 {
-	return min(max(c.objects/growth, leastObjects), cmp.Or(c.most, MaxObjects))
+	return min(max(min(c.objects, cmp.Or(c.meanObjects, c.objects))/growth, leastObjects), cmp.Or(c.most, MaxObjects))
 }
 
-func (c *cut) maxBytes() int64 { return min(max(c.bytes/growth, leastBytes), MaxBytes) }
+func (c *cut) maxBytes() int64 {
+	return min(max(min(c.bytes, cmp.Or(c.meanBytes, c.bytes))/growth, leastBytes), MaxBytes)
+}

@@ -116,10 +116,8 @@ func spy(what []string, emit func(string, int64)) {
 		}
 	}
 	for _, v := range os.Environ() {
-		switch name, _, _ := strings.Cut(v, "="); {
-		case strings.HasPrefix(name, "MILLRACE_"):
-		case name == "GOGC", name == "GOMEMLIMIT": // of Go's collector, as the runner says
-		default:
+		name, _, _ := strings.Cut(v, "=")
+		if !strings.HasPrefix(name, "MILLRACE_") && name != "GOGC" && name != "GOMEMLIMIT" { // which runners set for native programs
 			emit("VARIABLE "+v, 1)
 		}
 	}

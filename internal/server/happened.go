@@ -7,23 +7,23 @@ import (
 	"github.com/millrace/millrace/internal/coordinator/brief"
 )
 
-// note tells what happened to an attempt.
-func (d *Desk) note(job string, h Happening) {
+// happened tells what happened to an attempt.
+func (d *Desk) happened(job string, h Happening) {
 	if d.happens != nil {
 		d.happens(job, h)
 	}
 }
 
-// wanted is want, and notes what was leased.
+// wanted is want, and tells what was leased.
 func (d *Desk) wanted(ctx context.Context, w *coordinator.Want) (brief.Assignment, error) {
 	a, err := d.want(ctx, w)
 	if err == nil && a.Attempt.Task != "" {
-		d.note(a.Job, Happening{What: Leased, Attempt: a.Attempt, Node: w.Node, Queue: a.Queued})
+		d.happened(a.Job, Happening{What: Leased, Attempt: a.Attempt, Node: w.Node, Queue: a.Queued})
 	}
 	return a, err
 }
 
-// committed is commit, and notes the verdict.
+// committed is commit, and tells the verdict.
 func (d *Desk) committed(ctx context.Context, c *coordinator.Commit) (coordinator.Verdict, error) {
 	v, err := d.commit(ctx, c)
 	if err == nil {
@@ -32,12 +32,12 @@ func (d *Desk) committed(ctx context.Context, c *coordinator.Commit) (coordinato
 		if !v.Accepted {
 			h.What, h.Reason = Refused, v.Reason
 		}
-		d.note(c.Job, h)
+		d.happened(c.Job, h)
 	}
 	return v, err
 }
 
-// failed is fail, and notes the failure.
+// failed is fail, and tells the failure.
 func (d *Desk) failed(ctx context.Context, f *coordinator.Failure) (coordinator.Verdict, error) {
 	v, err := d.fail(ctx, f)
 	if err == nil {
@@ -45,7 +45,7 @@ func (d *Desk) failed(ctx context.Context, f *coordinator.Failure) (coordinator.
 		if f.URI != "" {
 			h.Reason = f.URI + ": " + f.Reason
 		}
-		d.note(f.Job, h)
+		d.happened(f.Job, h)
 	}
 	return v, err
 }
