@@ -51,6 +51,9 @@ func (p *walk) get(machine, rest string) string {
 // TestCluster does what an operator does with a small cluster.
 func TestCluster(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("short mode: it runs the command that is built without the race detector")
+	}
 	p, agent := small(t)
 
 	// A job on the cluster is like one here.
