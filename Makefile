@@ -37,7 +37,7 @@ bench: deps ## Measure, with little data.
 	SIZE=small $(GO) test -run '^$$' -bench . -benchtime 3x -timeout 30m ./bench
 
 .PHONY: bench-main
-bench-main: deps ## Measure what bench/RESULTS.md reports: 200,000 mails, 500 MB of words.
+bench-main: deps ## Measure what bench/RESULTS.md reports: 200,000 mails, 4 GB of words.
 	SIZE=full $(GO) test -run '^$$' -bench . -benchtime 3x -timeout 4h ./bench
 
 .PHONY: bench-shuffle
@@ -47,8 +47,9 @@ bench-shuffle: deps ## Measure netpipes, sorting, grouping and counting beside w
 	$(GO) test -run '^$$' -bench '^Benchmark(Sort|GroupBy|Overlap|WordCount|Skew)$$' -benchtime 1x -timeout 8h ./bench
 
 .PHONY: bench-cluster
-bench-cluster: deps ## Measure jobs on several nodes: a search on the nodes of a Swift beside one through its proxy, of 5,000 mails.
+bench-cluster: deps ## Measure jobs on several nodes: a search on those of a Swift beside one through its proxy; a job by a cluster and in one process; ten thousand nodes, simulated.
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Swift -benchtime 3x -timeout 60m ./bench/cluster
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '^Benchmark(Path|Submit)$$' -benchtime 10x -timeout 60m ./internal/clustertest
 	$(GO) test -run '^$$' -bench '^BenchmarkPlacement$$' -benchtime 1x -cpu 1 -timeout 60m ./placement/sim
 
 .PHONY: bench-sandbox
@@ -97,12 +98,20 @@ soak-hotkey: deps ## Reduce a key with a hundred million values, as WebAssembly 
 
 .PHONY: soak-cluster
 soak-cluster: ## Check 200 histories of job logs on three servers that are killed, stopped and cut off; fill their disks.
-	$(GO) test -count=1 -v -run '^(TestHistories|TestFullDisks)$$' -timeout 120m ./internal/cluster -cluster.histories 200
+	$(GO) test -count=1 -v -run '^(TestHistories|TestPartitions|TestFullDisks)$$' -timeout 120m ./internal/cluster -cluster.histories 200
 
 .PHONY: soak-power
 soak-power: deps ## Cut the power of servers of job logs, alone and of three, and of the disk of an output, 200 times each.
 	$(GO) test -count=1 -v -run '^TestPowerLoss$$' -timeout 180m ./internal/cluster -power.losses 200
 	$(GO) test -count=1 -v -run '^TestPowerLoss$$' -timeout 60m ./internal/chaos -power.losses 200
+
+.PHONY: test-cluster
+test-cluster: deps ## Run five jobs at a time on a cluster of three servers, four agents and a Swift in network namespaces, in peace and under faults.
+	$(GO) test -count=1 -v -run '^TestCluster$$' -timeout 30m ./internal/chaos -site.runs 15
+
+.PHONY: soak-chaos
+soak-chaos: deps ## Run 300 jobs on that cluster under random kills, stops, partitions, slow links and full disks: the output is always the same.
+	$(GO) test -count=1 -v -run '^TestCluster$$' -timeout 6h ./internal/chaos -site.runs 300
 
 .PHONY: soak-sandbox
 soak-sandbox: deps ## Restore a guest a million times; open 10,000 damaged modules, in a jail and in jobs, as root and as an ordinary user.

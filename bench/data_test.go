@@ -26,7 +26,7 @@ var scales = map[string]scale{
 	"":      {"small", 5_000, 20e6, 64e6, 2e6, 64e6},
 	"small": {"small", 5_000, 20e6, 64e6, 2e6, 64e6},
 	"mid":   {"mid", 50_000, 200e6, 1e9, 20e6, 500e6},
-	"full":  {"full", 200_000, 500e6, 10e9, 200e6, 2e9},
+	"full":  {"full", 200_000, 4e9, 10e9, 200e6, 2e9},
 }
 
 func theScale(tb testing.TB) scale {
@@ -93,12 +93,11 @@ func mails(tb testing.TB) (dir string, size int64) {
 // mailbox is the size of one file of many mails, in bytes.
 const mailbox = 4e6
 
-// mailboxes returns a directory of files that hold one mail after the other.
-func mailboxes(tb testing.TB) (dir string, size int64) {
+// mailboxes returns a directory of files that hold one mail after the other, and total bytes at least.
+func mailboxes(tb testing.TB, total int64) (dir string, size int64) {
 	tb.Helper()
 	dataMutex.Lock()
 	defer dataMutex.Unlock()
-	total := theScale(tb).words
 	return generated(tb, fmt.Sprintf("mailboxes-%d", total), func(dir string) (int64, error) {
 		g := mailgen.New(1, nil)
 		var size int64

@@ -3,9 +3,8 @@ package cluster
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -19,15 +18,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/internal/agent"
-	"github.com/millrace/millrace/internal/coordinator"
-	"github.com/millrace/millrace/internal/coordinator/plan"
+	"github.com/millrace/millrace/internal/clustertest"
 	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/internal/mailgen"
 	"github.com/millrace/millrace/internal/runner"
+	"github.com/millrace/millrace/internal/server"
 	"github.com/millrace/millrace/internal/swifttest"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/mapper/builtin"
-	"github.com/millrace/millrace/placement"
 	"github.com/millrace/millrace/store"
 	"github.com/millrace/millrace/store/swift"
 )
@@ -117,115 +115,70 @@ func (s *storage) bucket(tb testing.TB) store.Bucket {
 	return b
 }
 
+// A crew is a cluster of three agents, one on each node of the storage.
+type crew struct {
+	*storage
+	client *server.Client
+	local  bool // they read objects where they lie
+}
+
+func newCrew(tb testing.TB, s *storage, local bool) *crew {
+	tb.Helper()
+	c := clustertest.New(tb, store.Schemes{"swift": s.open})
+	c.Log = slog.New(slog.DiscardHandler)
+	rings := filepath.Join(s.swift.Dir, "etc")
+	if local {
+		c.Where = &locate.Config{Rings: rings}
+	}
+	c.Server("server")
+	for i, ip := range s.swift.Nodes {
+		c.Agent(fmt.Sprint("node-", i), 1, func(o *agent.NodeOptions) {
+			if local {
+				o.Member.Addresses = append(o.Member.Addresses, ip)
+				o.Where = &locate.Config{Rings: rings, Devices: s.swift.Devices(i), Addresses: []string{ip}}
+			}
+		})
+	}
+	return &crew{s, c.Client("client"), local}
+}
+
 // A found is what a search came to.
 type found struct {
 	lines    int
 	counters job.Counters
-	took     time.Duration
 }
 
-// search has an agent on each node of the storage search the mails; with local they read them where they lie.
-func (s *storage) search(tb testing.TB, local bool) found {
+// search searches the mails, or those that match a pattern.
+func (c *crew) search(tb testing.TB, include ...string) found {
 	tb.Helper()
-	began := time.Now()
-	ctx := tb.Context()
-	rings := filepath.Join(s.swift.Dir, "etc")
-	u, _ := store.ParseURI("swift://" + container + "/")
-	inputs := []plan.Input{{URI: u, Bucket: s.bucket(tb)}}
-	nodes := make(map[string][]string)
-	for i, ip := range s.swift.Nodes {
-		nodes[fmt.Sprint("node-", i)] = []string{ip}
-	}
-	o := &plan.Options{}
-	if local {
-		l, err := (&locate.Config{Rings: rings}).Locator(ctx, u, inputs[0].Bucket, locate.Names(nodes))
-		if err != nil {
-			tb.Fatal(err)
-		}
-		o.Locators = []plan.Locator{l}
-	}
-	m := coordinator.New(coordinator.Config{
-		Job: "j", Epoch: 1, Patience: placement.DefaultPatience,
-		Tolerates: func(failed, _ int64) bool { return failed == 0 },
-	})
-	c := coordinator.Start(ctx, m, coordinator.Options{Log: noLog{}})
-	defer c.Close()
-	area := plan.NewDirArea(tb.TempDir())
-	defer area.Close()
 	params := builtin.GrepParams{Patterns: []string{"invoice "}, Fixed: true}
-	out := &lines{}
-	g, ctx := errgroup.WithContext(ctx)
-	for i, ip := range s.swift.Nodes {
-		j := agent.Job{
-			Sender: coordinator.Sender{Job: "j", Epoch: 1, Node: fmt.Sprint("node-", i), Incarnation: 1},
-			Hello: runner.Hello{Version: runner.Version, Engine: job.Builtin, Name: "grep", Params: params.Encode(), Format: job.Text,
-				Inputs: []runner.Input{{Root: "swift://" + container + "/"}}},
-			Inputs: inputs, Plan: plan.Open(area), Printer: out, SpillDir: tb.TempDir(), Slots: 1, Readers: 16,
-		}
-		if local {
-			d, err := (&locate.Config{Rings: rings, Devices: s.swift.Devices(i), Addresses: []string{ip}}).Disk(ctx, inputs[0].Bucket)
-			if err != nil {
-				tb.Fatal(err)
-			}
-			j.Disks = []locate.Disk{d}
-		}
-		j.Pool = newPool()
-		a := agent.New(ctx, j, direct{c})
-		g.Go(func() error { return errors.Join(a.Run(ctx), a.Close(), j.Pool.Close()) })
+	spec := &job.Spec{
+		Inputs: []string{"swift://" + container + "/"}, Program: job.Program{Engine: job.Builtin, Name: "grep"}, Params: params.Encode(), Tolerate: "0", Include: include,
 	}
-	sum, err := plan.Build(ctx, inputs, area, o, func(s job.Split) error { return c.Tell(ctx, coordinator.Planned{Split: s}) })
-	if err == nil {
-		err = c.Tell(ctx, coordinator.Sealed{Digest: sum.Digest})
-	}
-	if err := errors.Join(err, g.Wait()); err != nil {
-		tb.Fatal(err)
-	}
-	outcome, err := c.Outcome()
+	var out bytes.Buffer
+	j, err := c.client.Submit(tb.Context(), spec, &server.SubmitOptions{Stdout: &out})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if sum.Unlocated != "" {
-		tb.Fatal(sum.Unlocated)
+	end, err := j.Wait(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
 	}
-	return found{int(out.n.Load()), outcome.Counters, time.Since(began)}
+	if end.State != server.Succeeded {
+		tb.Fatalf("the search is %s: %s", end.State, end.Error)
+	}
+	return found{bytes.Count(out.Bytes(), []byte{'\n'}), end.Result.Counters}
 }
-
-func newPool() *agent.Pool {
-	return agent.PoolFor(&job.Spec{Program: job.Program{Engine: job.Builtin}})
-}
-
-type noLog struct{}
-
-func (noLog) Append(context.Context, []byte) error { return nil }
-
-// A direct is a coordinator in this process.
-type direct struct{ *coordinator.Coordinator }
-
-func (d direct) Beat(ctx context.Context, b coordinator.Beat) error {
-	return d.Tell(ctx, coordinator.Progressed{Beat: b})
-}
-
-// lines counts what is printed.
-type lines struct{ n atomic.Int64 }
-
-func (l *lines) Print(_ job.AttemptID, text []byte, _ bool) error {
-	l.n.Add(int64(bytes.Count(text, []byte{'\n'})))
-	return nil
-}
-
-func (l *lines) End(job.AttemptID) error { return nil }
-
-func (l *lines) Done(job.AttemptID) error { return nil }
 
 // All mails are searched on a node that holds them, and none of them goes over the proxy.
 func TestSwift(t *testing.T) {
 	const mails = 80
 	s := newStorage(t, mails)
-	far := s.search(t, false)
+	far := newCrew(t, s, false).search(t)
 	if n, size := s.gets.Swap(0), s.bytes.Swap(0); n != mails || size != far.counters.Bytes {
 		t.Errorf("%d objects of %d bytes over the proxy, want %d of %d", n, size, mails, far.counters.Bytes)
 	}
-	near := s.search(t, true)
+	near := newCrew(t, s, true).search(t)
 	if n := s.gets.Load(); n != 0 {
 		t.Errorf("%d objects went over the proxy", n)
 	}
@@ -244,11 +197,12 @@ func BenchmarkSwift(b *testing.B) {
 	s := newStorage(b, mails)
 	for _, local := range []bool{true, false} {
 		b.Run(map[bool]string{true: "local", false: "proxy"}[local], func(b *testing.B) {
+			c := newCrew(b, s, local)
+			c.search(b, "**00.eml") // agents have connections then
 			var in job.Reading
 			s.bytes.Store(0)
 			for b.Loop() {
-				f := s.search(b, local)
-				in = in.Plus(f.counters.Input, 1)
+				in = in.Plus(c.search(b).counters.Input, 1)
 			}
 			b.ReportMetric(100*float64(in.Local)/float64(in.Local+in.Remote), "local-%")
 			if in.Placed > 0 {

@@ -25,8 +25,13 @@ type cli struct {
 	Run        runCmd                    `cmd:"" help:"Run a MapReduce job."`
 	Plan       planCmd                   `cmd:"" help:"Say what a job would read, and run nothing."`
 	Store      storeCmd                  `cmd:"" help:"List, read, write, probe and clean stores."`
+	Jobs       jobsCmd                   `cmd:"" help:"List the jobs of a cluster."`
+	Logs       logsCmd                   `cmd:"" help:"Say what happened to a job of a cluster."`
+	Cancel     cancelCmd                 `cmd:"" help:"Cancel jobs of a cluster."`
+	Top        topCmd                    `cmd:"" help:"Watch a cluster work."`
 	Cluster    clusterCmd                `cmd:"" help:"Begin a cluster, join one, say how it is."`
 	Serve      serveCmd                  `cmd:"" help:"Lead the jobs of a cluster, or stand by."`
+	Agent      agentCmd                  `cmd:"" help:"Lend the slots of this machine to a cluster."`
 	Doctor     doctorCmd                 `cmd:"" help:"Say what works on this machine, what is missing and what to do."`
 	Version    versionCmd                `cmd:"" help:"Print the version."`
 	Completion kongcompletion.Completion `cmd:"" help:"Print what a shell needs to complete millrace's command lines."`
@@ -66,26 +71,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 			code = int(e)
 		}
 	}()
-	parser := kong.Must(&cli{},
-		kong.Name("millrace"),
-		kong.Description(description),
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { panic(exit(code)) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
-		kong.WithHyphenPrefixedParameters(true),
-		kong.Vars{"reducers": reducer.Operations},
-		kong.ExplicitGroups([]kong.Group{
-			{Key: "search", Title: "Search:"},
-			{Key: "input", Title: "Input:"},
-			{Key: "output", Title: "Output:"},
-			{Key: "program", Title: "Program:"},
-			{Key: "limits", Title: "Limits, per object:"},
-			{Key: "store", Title: "Store:"},
-			{Key: "addresses", Title: "Addresses:"},
-			{Key: "engine", Title: "Another engine:"},
-			{Key: "other", Title: "Other:"},
-		}),
-	)
+	parser := newParser(stdout, stderr)
 	kongcompletion.Register(parser)
 	if len(args) == 0 {
 		args = []string{"--help"}
@@ -106,6 +92,32 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 		return exitCancelled
 	}
 	return report(stderr, err)
+}
+
+// newParser returns what understands command lines.
+func newParser(stdout, stderr io.Writer) *kong.Kong {
+	return kong.Must(&cli{},
+		kong.Name("millrace"),
+		kong.Description(description),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { panic(exit(code)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
+		kong.WithHyphenPrefixedParameters(true),
+		kong.Vars{"reducers": reducer.Operations},
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "search", Title: "Search:"},
+			{Key: "input", Title: "Input:"},
+			{Key: "output", Title: "Output:"},
+			{Key: "program", Title: "Program:"},
+			{Key: "cluster", Title: "Cluster:"},
+			{Key: "limits", Title: "Limits, per object:"},
+			{Key: "store", Title: "Store:"},
+			{Key: "node", Title: "Node:"},
+			{Key: "addresses", Title: "Addresses:"},
+			{Key: "engine", Title: "Another engine:"},
+			{Key: "other", Title: "Other:"},
+		}),
+	)
 }
 
 // usage makes an error of kong one that says where to look.

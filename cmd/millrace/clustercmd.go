@@ -18,6 +18,10 @@ type clusterCmd struct {
 	Init  clusterInitCmd  `cmd:"" help:"Begin a cluster on this machine, its first coordinator."`
 	Token clusterTokenCmd `cmd:"" help:"Print a token by which one node can join, once."`
 	Join  clusterJoinCmd  `cmd:"" help:"Make this machine, or user, a node of a cluster."`
+
+	Status     clusterStatusCmd     `cmd:"" help:"Say who leads and which nodes there are."`
+	Quarantine clusterQuarantineCmd `cmd:"" help:"Give a node no more work."`
+	Release    clusterReleaseCmd    `cmd:"" help:"Give a node work again."`
 }
 
 // A clusterInitCmd begins a cluster.

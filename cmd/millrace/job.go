@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -12,6 +13,7 @@ import (
 // An execution is how one job is run and shown.
 type execution struct {
 	*outputFlags
+	*jobClusterFlag
 	disks  *diskFlags
 	sorted bool
 	safe   bool   // the program itself makes what it prints safe for a terminal
@@ -24,10 +26,6 @@ type execution struct {
 
 // execute runs the job, shows its progress and sums it up.
 func (a *app) execute(spec *job.Spec, x *execution) (*job.Result, error) {
-	where, err := x.disks.where()
-	if err != nil {
-		return nil, err
-	}
 	scr := newScreen(a.stdout, a.stderr, x.RawOutput || x.safe)
 	p := newProgress(x.Progress, scr, x.noun)
 	var stdout io.Writer = scr
@@ -38,16 +36,7 @@ func (a *app) execute(spec *job.Spec, x *execution) (*job.Result, error) {
 			spec.Limit++
 		}
 	}
-	result, err := local.Run(a.ctx, spec, &local.Options{
-		Schemes:     schemes(),
-		Where:       where,
-		Stdout:      stdout,
-		Sorted:      x.sorted,
-		Progress:    p.start,
-		Committed:   p.committed,
-		MaxRequests: int64(x.MaxRequests),
-		Approve:     a.approve(int64(x.MaxRequests), scr),
-	})
+	result, err := a.run(spec, x, &runOptions{stdout: stdout, out: a.stdout, progress: p, approve: a.approve(int64(x.MaxRequests), scr)})
 	p.stop()
 	if err != nil {
 		if cause := context.Cause(a.ctx); cause != nil {
@@ -70,6 +59,46 @@ func (a *app) execute(spec *job.Spec, x *execution) (*job.Result, error) {
 		}
 	}
 	return result, nil
+}
+
+// runOptions are what a job needs of the command that runs it.
+type runOptions struct {
+	stdout   io.Writer // for what it prints
+	out      io.Writer // of the command
+	progress *progress
+	approve  func(requests int64) error
+}
+
+// run runs the job on a cluster, or else here.
+func (a *app) run(spec *job.Spec, x *execution, o *runOptions) (*job.Result, error) {
+	if x.Cluster == "" {
+		if x.Detach {
+			return nil, errors.New("--detach: the job has no cluster to be left to (--cluster)")
+		}
+		where, err := x.disks.where()
+		if err != nil {
+			return nil, err
+		}
+		return local.Run(a.ctx, spec, &local.Options{
+			Schemes:     schemes(),
+			Where:       where,
+			Stdout:      o.stdout,
+			Sorted:      x.sorted,
+			Progress:    o.progress.start,
+			Committed:   o.progress.committed,
+			MaxRequests: int64(x.MaxRequests),
+			Approve:     o.approve,
+		})
+	}
+	if x.Detach && (spec.Output == "" || spec.Output == "-") {
+		return nil, errors.New("--detach: nobody would read what the job prints: give it an output (-o)")
+	}
+	c, err := connect(a.ctx, x.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	result, err := x.runOn(a.ctx, c, spec, o)
+	return result, errors.Join(err, c.close())
 }
 
 // A tail passes on what is written, without the first bytes.

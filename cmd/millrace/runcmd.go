@@ -12,6 +12,7 @@ type runCmd struct {
 	jobFlags
 	outputFlags
 	diskFlags
+	jobClusterFlag
 }
 
 func (c *runCmd) Help() string {
@@ -50,7 +51,7 @@ func (c *runCmd) Run(a *app) error {
 		return err
 	}
 	defer cleanup()
-	result, err := a.execute(spec, &execution{outputFlags: &c.outputFlags, disks: &c.diskFlags, clocks: true, noun: "record"})
+	result, err := a.execute(spec, &execution{outputFlags: &c.outputFlags, disks: &c.diskFlags, jobClusterFlag: &c.jobClusterFlag, clocks: true, noun: "record"})
 	if err != nil {
 		return err
 	}

@@ -8,22 +8,28 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"time"
+	"os"
+	"path/filepath"
+	"sync/atomic"
 
 	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/home"
 	"github.com/millrace/millrace/internal/identity"
+	"github.com/millrace/millrace/internal/server"
+	"github.com/millrace/millrace/internal/telemetry"
 )
 
 // A serveCmd is a coordinator: it leads jobs, or stands by, and serves the cluster's engine.
 type serveCmd struct {
 	daemonFlags
 	dirFlag
-	Address string   `group:"addresses" placeholder:"HOST" help:"The address of this machine for the others; it listens there alone (default: on all that it has)."`
+	addressFlag
 	Join    string   `group:"addresses" placeholder:"HOST:PORT" help:"Where nodes join, if the cluster has begun here (default :7740)."`
 	Clients string   `group:"addresses" placeholder:"HOST:PORT" help:"Where nodes reach the cluster's engine (default :7741)."`
 	Routes  string   `group:"addresses" placeholder:"HOST:PORT" help:"Where the other servers reach it (default :7742)."`
+	Data    string   `group:"addresses" placeholder:"HOST:PORT" help:"Where nodes reach what does not go over the engine: programs, plans, printed lines (default :7743)."`
 	Cluster []string `group:"addresses" placeholder:"HOST[:PORT]" help:"The addresses of all three servers, this one's too; none if there is but this one."`
+	nearFlags
 	natsFlags
 }
 
@@ -70,9 +76,13 @@ type serving struct {
 	log  *slog.Logger
 	home *home.Home
 
-	join, clients, routes string // where it listens
-	peers                 []string
-	closers               []func()
+	join, clients, routes, data string // where it listens
+	peers                       []string
+	ready                       atomic.Bool
+	tally                       tally
+	board                       server.Board
+	metrics                     *telemetry.Metrics
+	closers                     []func()
 }
 
 func (c *serveCmd) Run(a *app) (err error) {
@@ -87,7 +97,7 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if h.Identity.Role != identity.Coordinator {
 		return fmt.Errorf("%s: %v is no coordinator: it can be made one by a token for that", c.Dir, h.Identity)
 	}
-	s := &serving{serveCmd: c, home: h, log: log.With("node", h.Identity.Name)}
+	s := &serving{serveCmd: c, home: h, log: log}
 	if err := s.addresses(); err != nil {
 		return err
 	}
@@ -115,7 +125,7 @@ func (s *serving) addresses() (err error) {
 	for _, x := range []struct {
 		to         *string
 		said, port string
-	}{{&s.join, s.Join, joinPort}, {&s.clients, s.Clients, clientsPort}, {&s.routes, s.Routes, routesPort}} {
+	}{{&s.join, s.Join, joinPort}, {&s.clients, s.Clients, clientsPort}, {&s.routes, s.Routes, routesPort}, {&s.data, s.Data, dataPort}} {
 		if *x.to, err = at(x.said, s.Address, x.port); err != nil {
 			return err
 		}
@@ -139,6 +149,17 @@ func (s *serving) run(ctx context.Context) error {
 			return err
 		}
 	}
+	s.metrics = metrics(s.home.Identity, &s.tally, func(emit func(*telemetry.Metric, float64, ...string)) { emitServer(&s.board, emit) })
+	stop, err := s.serveMetrics(ctx, s.metrics, s.ready.Load, s.log)
+	if err != nil {
+		return err
+	}
+	s.then(stop)
+	tracer, stop, err := s.tracer(ctx, "serve", s.home.Identity.Name, s.log)
+	if err != nil {
+		return err
+	}
+	s.then(stop)
 	// Others may join before there is a majority: they are to be it.
 	if err := s.welcome(ctx); err != nil {
 		return err
@@ -151,12 +172,27 @@ func (s *serving) run(ctx context.Context) error {
 	if err := s.prepared(ctx, c); err != nil {
 		return err
 	}
+	data, err := s.listenData(ctx, s.data, s.home.Identity)
+	if err != nil {
+		return err
+	}
+	s.then(func() { _ = data.Close() })
+	programs := filepath.Join(s.home.Dir, "programs")
+	if err := os.MkdirAll(programs, 0o700); err != nil {
+		return err
+	}
+	s.ready.Store(true)
 	if err := notify(ctx, "READY=1"); err != nil {
 		s.log.Warn("systemd was not told", "error", err)
 	}
-	<-ctx.Done()
+	where := s.where()
+	where.Node = s.Address // of the agent here, if there is one
+	err = server.Run(ctx, server.Options{
+		Cluster: c, Data: data, Schemes: schemes(), Name: s.home.Identity.Name, Version: version(), Dir: programs, Where: where, Log: s.log,
+		Board: &s.board, Happens: func(id string, h server.Happening) { happened(&s.tally, tracer, id, h) },
+	})
 	_ = notify(context.WithoutCancel(ctx), "STOPPING=1")
-	return nil
+	return err
 }
 
 // prepared sees to it that the cluster's engine is prepared and safe. In a new cluster the server where it has begun prepares it, and the others wait for that.
@@ -176,12 +212,7 @@ func (s *serving) prepared(ctx context.Context, c *cluster.Cluster) error {
 			break
 		}
 		s.log.Info("waiting for the first server to prepare the cluster's engine")
-		select {
-		case <-time.After(time.Second):
-			err = nil
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		}
+		err = sleep(ctx, retryConnect)
 	}
 	if err != nil {
 		return err
@@ -244,5 +275,6 @@ func (s *serving) engine(ctx context.Context) (*cluster.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.Appended = s.metrics.Appends()
 	return cluster.Connect(ctx, r)
 }

@@ -108,7 +108,6 @@ type Agent struct {
 	links []*link      // of each slot, nil while it has none
 	check *check       // nil: there is none
 	keeps *keeper      // nil: there is no network
-	alone error        // why others cannot have the runs that are kept
 	stop  context.CancelFunc
 
 	epoch   sync.RWMutex // held for reading by whoever works under the epoch of job.Sender
@@ -132,7 +131,7 @@ func New(ctx context.Context, j Job, c Coordinator) *Agent {
 		a.check = newCheck(&a.job)
 	}
 	if j.Network != nil {
-		a.keeps, a.alone = a.keep()
+		a.keeps = a.keep()
 	}
 	go func() {
 		l, err := a.start(ctx, &a.job.Hello, a.job.Code)
@@ -254,9 +253,6 @@ func (a *Agent) ready(ctx context.Context, n int) error {
 
 // attempt does what a lease says and tells the coordinator how it went. The error is the agent's.
 func (a *Agent) attempt(ctx context.Context, l *link, lease *coordinator.Lease) error {
-	if a.alone != nil {
-		return a.alone
-	}
 	t := &try{a: a, link: l, lease: lease, began: time.Now()}
 	a.mu.Lock()
 	a.running[lease.Attempt] = t

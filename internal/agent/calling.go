@@ -68,12 +68,18 @@ func (e *engagement) Follow(ctx context.Context, f coordinator.Follow) (a coordi
 
 // Commit asks for an attempt to count. It does not if the job is over.
 func (e *engagement) Commit(ctx context.Context, c coordinator.Commit) (v coordinator.Verdict, err error) {
-	return e.verdict(e.n.call(ctx, brief.Commit, c, &v), &v)
+	reported := time.Now()
+	v, err = e.verdict(e.n.call(ctx, brief.Commit, c, &v), &v)
+	e.worked(Worked{Attempt: c.Attempt, Reported: reported, Accepted: v.Accepted, Counters: &c.Result.Counters}, err)
+	return v, err
 }
 
 // Fail reports a failed attempt.
 func (e *engagement) Fail(ctx context.Context, f coordinator.Failure) (v coordinator.Verdict, err error) {
-	return e.verdict(e.n.call(ctx, brief.Fail, f, &v), &v)
+	reported := time.Now()
+	v, err = e.verdict(e.n.call(ctx, brief.Fail, f, &v), &v)
+	e.worked(Worked{Attempt: f.Attempt, Reported: reported, Fault: f.Fault}, err)
+	return v, err
 }
 
 func (e *engagement) verdict(err error, v *coordinator.Verdict) (coordinator.Verdict, error) {

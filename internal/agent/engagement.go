@@ -26,7 +26,8 @@ type engagement struct {
 	places *brief.Places
 	kit    *Kit
 	agent  *Agent
-	texts  *sender // of a job that prints; nil: of another
+	texts  *sender  // of a job that prints; nil: of another
+	leased sync.Map // when each attempt under way was begun, by its id
 
 	once  sync.Once
 	users int  // leases and questions under way; under the node's mu
@@ -61,7 +62,9 @@ func (n *Node) engage(ctx context.Context, id string, epoch uint64) (*engagement
 		if err == nil && same {
 			return e, nil
 		}
-		n.drop(e) // with a new plan nothing of it is good any more
+		if err == nil {
+			n.drop(e) // with a new plan nothing of it is good any more
+		}
 		n.release(e)
 		if err != nil {
 			return nil, err
@@ -182,7 +185,7 @@ func (e *engagement) open(epoch uint64) {
 
 func (e *engagement) make() (err error) {
 	spec := &e.brief.Spec
-	e.kit = NewKit(spec, KitOptions{Cache: e.n.o.Cache, InProcess: e.n.o.InProcess, Where: e.n.o.Where, Open: e.program})
+	e.kit = NewKit(spec, KitOptions{Cache: e.n.o.Cache, InProcess: e.n.o.InProcess, Open: e.program})
 	if e.places, err = brief.Open(e.ctx, spec, e.n.o.Schemes); err != nil {
 		return err
 	}
@@ -193,8 +196,16 @@ func (e *engagement) make() (err error) {
 	if err != nil {
 		return err
 	}
+	for _, in := range e.places.Inputs {
+		d, err := e.n.o.Where.Disk(e.ctx, in.Bucket)
+		if err != nil {
+			e.n.o.Log.Warn("objects are read from their store, not from disks here", "node", e.n.name, "job", e.id, "input", in.URI.String(), "error", err)
+		}
+		j.Disks = append(j.Disks, d)
+	}
 	j.Sender = coordinator.Sender{Job: e.id, Epoch: e.brief.Epoch, Node: e.n.name, Incarnation: e.n.o.Member.Incarnation}
 	j.Plan, j.Slots = e.plan(), e.n.o.Member.Slots
+	j.Network = &Network{Flight: e.n.o.Data}
 	if e.places.Output == nil {
 		e.texts = newSender(e)
 		j.Printer = e.texts
@@ -227,13 +238,16 @@ func (e *engagement) advance(ctx context.Context, epoch uint64) (same bool, err 
 	if err := e.n.call(ctx, brief.Job, brief.Query{Job: e.id}, &b); err != nil {
 		return false, err
 	}
-	if b.Plan != e.brief.Plan || b.Blocks != e.brief.Blocks {
+	switch {
+	case b.Epoch != epoch:
+		return false, fmt.Errorf("job %s: epoch %d is over, %d is the latest", e.id, epoch, b.Epoch)
+	case b.Plan != e.brief.Plan || b.Blocks != e.brief.Blocks:
 		return false, nil
 	}
 	a.epoch.Lock() // attempts under the coordinator before are giving up
 	defer a.epoch.Unlock()
-	a.job.Sender.Epoch = max(a.job.Sender.Epoch, b.Epoch)
-	return a.job.Sender.Epoch == epoch, nil
+	a.job.Sender.Epoch = max(a.job.Sender.Epoch, epoch)
+	return true, nil
 }
 
 // do does what a lease of a slot says. The error is the node's, or the job's.

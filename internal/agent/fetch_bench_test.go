@@ -19,11 +19,7 @@ func BenchmarkFetch(b *testing.B) {
 		keeps, takes := s.node("a", nil), s.node("b", nil)
 		rs, all := manyRuns(b, c.runs, c.size)
 		k := &keeper{job: "j", node: "a", incarnation: 1, runs: rs, reading: make(chan struct{}, maxReading)}
-		forget, err := keeps.flight.Answer(runsOf("j"), k.answer)
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer forget()
+		defer keeps.flight.Answer(runsOf("j"), k.answer)()
 		a := &Agent{job: Job{
 			Sender: coordinator.Sender{Job: "j", Epoch: 1, Node: "b", Incarnation: 1}, SpillDir: b.TempDir(),
 			Network: &Network{Flight: takes.flight},

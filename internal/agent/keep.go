@@ -30,15 +30,11 @@ type keeper struct {
 }
 
 // keep begins to answer for the runs of a's job, until forget.
-func (a *Agent) keep() (*keeper, error) {
+func (a *Agent) keep() *keeper {
 	s := a.job.Sender
 	k := &keeper{job: s.Job, node: s.Node, incarnation: s.Incarnation, runs: &a.runs, reading: make(chan struct{}, maxReading)}
-	forget, err := a.job.Network.Flight.Answer(runsOf(s.Job), k.answer)
-	if err != nil {
-		return nil, err
-	}
-	k.forget = forget
-	return k, nil
+	k.forget = a.job.Network.Flight.Answer(runsOf(s.Job), k.answer)
+	return k
 }
 
 // answer answers a question, if it comes from an agent and is meant for this one.

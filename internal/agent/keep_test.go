@@ -59,11 +59,7 @@ func TestWhoMayHaveRuns(t *testing.T) {
 	keeps := issue(identity.Agent, "a")
 	open, openAt, _ := s.plane(keeps.TLS(identity.Agent, identity.Client), nil) // as where clients fetch other things
 	k := &keeper{job: "j", node: "a", incarnation: 1, runs: rs, reading: make(chan struct{}, 1)}
-	forget, err := open.Answer(runsOf("j"), k.answer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer forget()
+	defer open.Answer(runsOf("j"), k.answer)()
 	_, closedAt, _ := s.plane(keeps.TLS(identity.Agent), nil)
 	other := newSite(t, words(), lines(1, 1), 1, 1)
 	stranger, err := other.ca.Issue(identity.Agent, "b", filepath.Join(t.TempDir(), "stranger"))

@@ -31,6 +31,8 @@ type NodeOptions struct {
 	Cache     *codecache.Cache // of compiled modules; nil: the user's own
 	InProcess *job.Job         // the program of all jobs, in this process; nil: there is none. For tests
 	Log       *slog.Logger     // nil: nothing is logged
+	// Worked, if not nil, is told of each attempt that was reported. It must be quick.
+	Worked func(w Worked)
 }
 
 // A Node is the daemon of one machine: it is a member of the cluster, asks its leader for work of any job, and has an [Agent] for each job that it works
@@ -45,6 +47,7 @@ type Node struct {
 
 	mu    sync.Mutex
 	epoch uint64 // of the latest leader
+	alone bool
 	jobs  map[string]*engagement
 	ctx   context.Context // of all that the node does
 	work  context.Context // of leases: it ends when another coordinator leads, or none does
@@ -66,6 +69,7 @@ func NewNode(o NodeOptions) *Node {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Member.Data = o.Data.Address()
 	return &Node{
 		o: o, name: o.Member.Node, programs: programs{dir: o.Dir, data: o.Data}, draining: make(chan struct{}),
 		jobs: map[string]*engagement{},
@@ -129,6 +133,9 @@ var errRefused = errors.New("the cluster refuses this node")
 
 // stands hears how the node stands with the leader. It must not wait.
 func (n *Node) stands(s cluster.Standing, end context.CancelCauseFunc) {
+	n.mu.Lock()
+	n.alone = s.Alone
+	n.mu.Unlock()
 	switch {
 	case s.Refused != "":
 		end(fmt.Errorf("%w: %s", errRefused, s.Refused))
@@ -273,6 +280,8 @@ func (n *Node) lease(i int, a *brief.Assignment) {
 	}
 	defer n.release(e)
 	began := time.Now()
+	e.leased.Store(a.Attempt, began)
+	defer e.leased.Delete(a.Attempt)
 	log.Debug("begin")
 	if err := e.do(ctx, i, a); err != nil && ctx.Err() == nil && e.ctx.Err() == nil {
 		log.Warn("attempt", "error", err)

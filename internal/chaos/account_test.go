@@ -90,6 +90,8 @@ func add(sum, c *job.Counters) {
 		switch name := s.Type().Field(i).Name; {
 		case name == "PeakMemory":
 			f.SetInt(max(f.Int(), v.Field(i).Int()))
+		case name == "Input":
+			sum.Input = sum.Input.Plus(c.Input, 1)
 		case f.CanInt():
 			f.SetInt(f.Int() + v.Field(i).Int())
 		}

@@ -45,6 +45,13 @@ const orderEnv = "MILLRACE_CHAOS"
 
 func TestMain(m *testing.M) {
 	runner.Child()
+	if text := os.Getenv(dutyEnv); text != "" {
+		if err := serveDuty(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if text := os.Getenv(orderEnv); text != "" {
 		os.Exit(obey(text))
 	}

@@ -15,7 +15,7 @@ func TestFaultsTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	phases := []string{"shuffle", "reduce", "commit"}
+	phases := []string{"list", "lease", "shuffle", "reduce", "commit", "clean-up"}
 	seen := make(map[string]bool)
 	rows, proofs := 0, 0
 	for line := range strings.Lines(string(text)) {

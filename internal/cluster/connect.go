@@ -35,6 +35,9 @@ type Remote struct {
 
 	Handlers int // calls served at once for one subject; 0 means 16384
 
+	// Appended, if not nil, is told how long each entry of a log took to be acknowledged.
+	Appended func(took time.Duration)
+
 	anywhere bool // tests keep things in passing places
 }
 

@@ -15,7 +15,8 @@ type Member struct {
 	Slots       int               `json:"slots"`
 	Memory      int64             `json:"memory"`              // bytes for all slots
 	Labels      map[string]string `json:"labels,omitempty"`    // zone, rack, and what users like
-	Addresses   []string          `json:"addresses,omitempty"` // where data is fetched, and the devices and ring addresses that it serves
+	Data        string            `json:"data,omitempty"`      // the address at which it gives others what they fetch
+	Addresses   []string          `json:"addresses,omitempty"` // by which it is known otherwise, and the devices and ring addresses that it serves
 	Engines     []string          `json:"engines,omitempty"`
 	Layers      []string          `json:"layers,omitempty"` // of the sandbox, in force
 	Draining    bool              `json:"draining,omitempty"`
@@ -71,7 +72,7 @@ const (
 
 // check says what is wrong with what a node says of itself.
 func (m *Member) check() error {
-	texts := append([]string{m.Version}, m.Addresses...)
+	texts := append([]string{m.Version, m.Data}, m.Addresses...)
 	texts = append(append(texts, m.Engines...), m.Layers...)
 	for k, v := range m.Labels {
 		texts = append(texts, k, v)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -242,8 +243,12 @@ type natsStore struct {
 }
 
 func (n natsStore) put(ctx context.Context, subject string, data []byte, last uint64) (uint64, error) {
+	began := time.Now()
 	ack, err := n.c.js.Publish(ctx, subject, data, jetstream.WithExpectStream(n.stream), jetstream.WithExpectLastSequencePerSubject(last))
 	if err == nil {
+		if r := n.c.remote; r != nil && r.Appended != nil && n.stream == logStream {
+			r.Appended(time.Since(began))
+		}
 		return ack.Sequence, nil
 	}
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {

@@ -16,6 +16,7 @@ import (
 	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/codecache"
 	"github.com/millrace/millrace/internal/identity"
+	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/internal/server"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/placement"
@@ -31,6 +32,7 @@ type Cluster struct {
 	Schemes   store.Schemes
 	InProcess *job.Job                   // the program of all jobs; nil: programs are run in jails
 	Cache     *codecache.Cache           // of agents; nil: the user's own
+	Where     *locate.Config             // what servers know of where objects lie; nil: nothing
 	Log       *slog.Logger               // nil: that of the test
 	Lease     time.Duration              // of the lead; 0: three seconds
 	Quotas    map[string]placement.Quota // of tenants
@@ -178,7 +180,8 @@ func (c *Cluster) Server(name string) *Process {
 	}
 	data := c.data(id)
 	o := server.Options{
-		Cluster: cl, Data: data, Schemes: c.Schemes, Name: name, Version: Version, Dir: c.tb.TempDir(), Lease: c.Lease, Log: c.log(name), Quotas: c.Quotas,
+		Cluster: cl, Data: data, Schemes: c.Schemes, Name: name, Version: Version, Where: c.Where, Dir: c.tb.TempDir(), Lease: c.Lease, Log: c.log(name),
+		Quotas: c.Quotas,
 	}
 	return c.start(func(ctx context.Context) error { return server.Run(ctx, o) }, func() { _, _ = cl.Close(), data.Close() })
 }
@@ -194,7 +197,7 @@ func (c *Cluster) Agent(name string, slots int, change func(*agent.NodeOptions))
 	data := c.data(id)
 	o := agent.NodeOptions{
 		Cluster: cl, Data: data, Schemes: c.Schemes, Dir: c.tb.TempDir(), Cache: c.Cache, InProcess: c.InProcess, Log: c.log(name),
-		Member: cluster.Member{Node: name, Version: Version, Slots: slots, Addresses: []string{data.Address()}},
+		Member: cluster.Member{Node: name, Version: Version, Slots: slots},
 	}
 	if change != nil {
 		change(&o)

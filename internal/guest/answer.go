@@ -73,7 +73,9 @@ func (a *Answers) Count(name string, n int64) {
 
 // OK ends the replies for an object that was mapped.
 func (a *Answers) OK() error {
-	a.sendTally()
+	if err := a.sendTally(); err != nil {
+		return err
+	}
 	_, err := a.w.Write(binary.AppendUvarint(append(a.head[:0], kindOK), a.records))
 	a.begin()
 	return err

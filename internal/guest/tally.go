@@ -18,7 +18,8 @@ type tally struct {
 	slots   []uint32 // open addressing, linear probing, half full at most; 0 is free
 	records []byte   // it never grows
 	count   int      // of records
-	came    int      // records counted since they went out
+	came    int      // counted, of all records
+	sent    int      // of those that came
 	pass    int      // records that are not to be counted, for of those before few were equal
 	frame   []byte   // a record
 }
@@ -30,7 +31,7 @@ const (
 	tallyBytes   = 1 << 19  // of all; a place has less
 	tallyRecord  = 64       // bytes of key and value; longer ones are not counted, for they seldom come again and take room from those that do
 	tallyPass    = 64 << 10 // records that are not counted after a tally in which a record came less than twice
-	tallyLeast   = 64 << 10 // records that are counted before the runner, which may have a limit, hears of them,
+	tallyLeast   = 64 << 10 // records that are counted before they are sent,
 	tallyEach    = 64       // and so many more for each different one
 
 	tallySlots = 2 * tallyRecords
@@ -49,18 +50,11 @@ func (t *tally) reset() {
 // clear forgets what is counted.
 func (t *tally) clear() {
 	clear(t.slots)
-	t.records, t.count, t.came = t.records[:0], 0, 0
+	t.records, t.count, t.came, t.sent = t.records[:0], 0, 0, 0
 }
 
-// add counts a record, if it is to be counted and there is room.
+// add counts a record, if there is room.
 func (t *tally) add(key, value []byte) bool {
-	if t.pass > 0 {
-		t.pass--
-		return false
-	}
-	if len(key)+len(value) > tallyRecord {
-		return false
-	}
 	if t.slots == nil {
 		t.seed, t.slots, t.records = maphash.MakeSeed(), make([]uint32, tallySlots), make([]byte, 0, tallyBytes)
 	}
@@ -94,22 +88,17 @@ func (t *tally) add(key, value []byte) bool {
 // frameOf returns the record that lies at the start of b.
 func frameOf(b []byte) []byte { return b[tallyHead:][:binary.LittleEndian.Uint32(b[4:])] }
 
-// due reports whether the runner is to hear of what came.
-func (t *tally) due() bool { return t.came >= tallyLeast+tallyEach*t.count }
+// due reports whether the runner, which may have a limit, is to hear of what came.
+func (t *tally) due() bool { return t.came-t.sent >= tallyLeast+tallyEach*t.count }
 
 // tallied emits a record that may be counted.
 func (a *Answers) tallied(key, value []byte) error {
 	t := &a.tally
-	if t.add(key, value) {
-		if !t.due() {
-			return nil
-		}
-		if err := a.sendTally(); err != nil {
-			return err
-		}
-		return a.w.Flush()
+	if t.pass > 0 || len(key)+len(value) > tallyRecord {
+		t.pass = max(t.pass-1, 0)
+		return a.record(key, value)
 	}
-	if t.pass == 0 && len(key)+len(value) <= tallyRecord { // it is full
+	if !t.add(key, value) {
 		if t.came < 2*t.count {
 			t.pass = tallyPass
 		}
@@ -117,8 +106,15 @@ func (a *Answers) tallied(key, value []byte) error {
 			return err
 		}
 		t.clear()
+		return a.record(key, value)
 	}
-	return a.record(key, value)
+	if !t.due() {
+		return nil
+	}
+	if err := a.sendTally(); err != nil {
+		return err
+	}
+	return a.w.Flush()
 }
 
 // sendTally sends what is counted, and goes on to count the same records.
@@ -136,6 +132,6 @@ func (a *Answers) sendTally() error {
 		}
 		b = b[tallyHead+len(frame):]
 	}
-	t.came = 0
+	t.sent = t.came
 	return err
 }

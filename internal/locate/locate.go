@@ -23,9 +23,9 @@ type Config struct {
 	Rings string
 	// Devices is the directory of this node's devices with objects of Swift; "": there are none.
 	Devices string
-	// Addresses are those by which the rings know this node; nil: all that it has.
+	// Addresses are those by which the rings know this node; nil: all that it has but for loopback.
 	Addresses []string
-	// Node is the name of this node, where files lie for which there is no rule; "": files lie nowhere in particular.
+	// Node is the name of this node or an address of it, where files lie for which there is no rule; "": files lie nowhere in particular.
 	Node string
 }
 
@@ -35,9 +35,10 @@ type Locator interface {
 	Locate(ctx context.Context, keys []store.Key, nodes [][]string) error
 }
 
-// Locator returns who knows where the objects of an input lie, nil if they lie nowhere in particular. It says names of nodes: names returns that of the node which has
-// an address, or a name, and "" if no node of the cluster has it; nodes that are not of the cluster are left out. A nil names leaves addresses and names as they are.
-func (c *Config) Locator(ctx context.Context, u store.URI, b store.Bucket, names func(string) string) (Locator, error) {
+// Locator returns who knows where the objects of an input lie, nil if they lie nowhere in particular. It says names of nodes: what names returns, which
+// is asked again now and then, says that of the node which has an address, or a name, and "" if no node of the cluster has it; nodes that are not of the cluster are left
+// out. A nil names leaves addresses and names as they are.
+func (c *Config) Locator(ctx context.Context, u store.URI, b store.Bucket, names func() func(string) string) (Locator, error) {
 	l, err := c.locator(ctx, u, b)
 	if l == nil || err != nil || names == nil {
 		return l, err
@@ -59,18 +60,15 @@ func (c *Config) locator(ctx context.Context, u store.URI, b store.Bucket) (Loca
 	return nil, nil
 }
 
-// Disk returns what opens objects of an input from this node's disks, nil if there is nothing of it.
+// Disk returns what opens objects of an input from this node's disks, nil if there is nothing of it. A nil Config knows of nothing.
 func (c *Config) Disk(ctx context.Context, b store.Bucket) (Disk, error) {
 	s, ok := b.(*swift.Bucket)
-	if !ok || c.Devices == "" {
+	if !ok || c == nil || c.Devices == "" {
 		return nil, nil
 	}
-	addresses := c.Addresses
-	if addresses == nil {
-		var err error
-		if addresses, err = own(); err != nil {
-			return nil, err
-		}
+	addresses, err := c.Serves()
+	if err != nil {
+		return nil, err
 	}
 	d, err := s.Disks(ctx, c.Rings, c.Devices, addresses)
 	if err != nil {
@@ -85,11 +83,17 @@ type Disk interface {
 	Open(o store.Object) (*os.File, error)
 }
 
-// own returns the addresses of this machine.
-func own() (addresses []string, err error) {
+// Serves returns the addresses by which others may know what lies on this node's disks. A nil Config has none.
+func (c *Config) Serves() (addresses []string, err error) {
+	if c == nil || c.Devices == "" {
+		return nil, nil
+	}
+	if c.Addresses != nil {
+		return c.Addresses, nil
+	}
 	all, err := net.InterfaceAddrs()
 	for _, a := range all {
-		if n, ok := a.(*net.IPNet); ok {
+		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() { // which all nodes have
 			addresses = append(addresses, n.IP.String())
 		}
 	}
@@ -99,20 +103,20 @@ func own() (addresses []string, err error) {
 // members says names of nodes where another Locator says addresses.
 type members struct {
 	from  Locator
-	names func(string) string
+	names func() func(string) string
 }
 
 func (m *members) Locate(ctx context.Context, keys []store.Key, nodes [][]string) error {
 	if err := m.from.Locate(ctx, keys, nodes); err != nil {
 		return err
 	}
-	named := map[string]string{} // members may come and go while a job is planned
+	name, named := m.names(), map[string]string{}
 	for i, at := range nodes {
 		known := make([]string, 0, len(at))
 		for _, a := range at {
 			n, ok := named[a]
 			if !ok {
-				n = m.names(a)
+				n = name(a)
 				named[a] = n
 			}
 			if n != "" && !slices.Contains(known, n) {

@@ -3,6 +3,7 @@ package locate
 import (
 	"context"
 	"errors"
+	"net"
 	"reflect"
 	"strings"
 	"testing"
@@ -97,7 +98,8 @@ func (f fixed) Locate(_ context.Context, keys []store.Key, nodes [][]string) err
 
 // Addresses become names of members; who is none is left out, and one node is named once.
 func TestMembers(t *testing.T) {
-	names := Names(map[string][]string{"a": {"10.0.0.1:7742", "10.1.0.1"}, "b": {"[2001:db8::2]:7742", "b.example"}})
+	by := Names(map[string][]string{"a": {"10.0.0.1:7742", "10.1.0.1"}, "b": {"[2001:db8::2]:7742", "b.example"}})
+	names := func() func(string) string { return by }
 	for _, tt := range []struct{ say, want []string }{
 		{[]string{"10.1.0.1", "10.0.0.9", "10.0.0.1", "2001:DB8:0::2"}, []string{"a", "b"}},
 		{[]string{"B.example", "a"}, []string{"b", "a"}},
@@ -112,6 +114,22 @@ func TestMembers(t *testing.T) {
 	lost := errors.New("no ring")
 	if err := (&members{fixed{err: lost}, names}).Locate(t.Context(), nil, nil); !errors.Is(err, lost) {
 		t.Errorf("got %v, want %v", err, lost)
+	}
+}
+
+// A node that has disks of Swift is known by what it was told, or by all that it has.
+func TestServes(t *testing.T) {
+	if all, err := (&Config{Devices: "/srv/node", Addresses: []string{"10.0.0.1"}}).Serves(); err != nil || !reflect.DeepEqual(all, []string{"10.0.0.1"}) {
+		t.Errorf("told: got %q, %v", all, err)
+	}
+	all, err := (&Config{Devices: "/srv/node"}).Serves()
+	for _, a := range all {
+		if ip := net.ParseIP(a); ip == nil || ip.IsLoopback() {
+			t.Errorf("not told: got %q", all)
+		}
+	}
+	if none, nerr := (*Config)(nil).Serves(); none != nil || errors.Join(err, nerr) != nil {
+		t.Errorf("without disks: got %q; %v, %v", none, err, nerr)
 	}
 }
 

@@ -80,6 +80,10 @@ func (t *term) serve() error {
 		apiJob:    api(t, t.status),
 		apiWait:   api(t, t.wait),
 		apiCancel: api(t, t.cancel),
+
+		apiNodes:      api(t, t.nodes),
+		apiQuarantine: api(t, t.keepOut),
+		apiLogs:       api(t, t.logs),
 	} {
 		stop, err := t.s.o.Cluster.Serve(t.ctx, subject, h)
 		if err != nil {

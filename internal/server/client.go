@@ -194,13 +194,17 @@ func (c *Client) Cancel(ctx context.Context, id string) (s Status, err error) {
 	return s, err
 }
 
-// leaderTime is how long a client waits for a leader before it says that there is none.
-const leaderTime = 60 * time.Second
+const (
+	leaderTime = 60 * time.Second // that a client waits for a leader before it says that there is none
+	answerTime = 15 * time.Second // that it waits for one answer: who was asked may be gone
+)
 
 // call asks the leader, and again while nobody leads.
 func (c *Client) call(ctx context.Context, subject string, q, a any) error {
 	for began := time.Now(); ; {
-		err := call(ctx, c.Cluster, subject, q, a)
+		one, cancel := context.WithTimeout(ctx, answerTime)
+		err := call(one, c.Cluster, subject, q, a)
+		cancel()
 		r, remote := errors.AsType[*cluster.RemoteError](err)
 		if err == nil || ctx.Err() != nil || remote && r.Code != brief.CodeDeposed || errors.Is(err, cluster.ErrClosed) || time.Since(began) > leaderTime {
 			return err

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,6 +42,12 @@ func TestWordCount(t *testing.T) {
 	if c := s.Result.Counters; c.Objects != 200 || c.Output != 206 {
 		t.Errorf("counters are %+v", c)
 	}
+	// Printed, the partitions follow each other; ranges of keys make them one list in order.
+	spec.Output, spec.Reducers, spec.Partition = "", 3, job.ByRange
+	var out bytes.Buffer
+	j, err = c.Client("you").Submit(soon(t), spec, &server.SubmitOptions{Stdout: &out})
+	end(t, j, err, "")
+	same(t, strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n"), got)
 }
 
 // A gate holds mappers at one object, and says when one has come there.

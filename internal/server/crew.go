@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/millrace/millrace/internal/cluster"
@@ -14,9 +15,24 @@ import (
 
 // A crew are the agents of a cluster. All of them work for all jobs: who is asked something is any.
 type crew struct {
-	t      *term
-	job    string
-	groups bool // its programs are groups
+	t       *term
+	job     string
+	mapOnly func() (bool, error) // what a member says, who was asked at once
+}
+
+// newCrew asks a member of what kind the job is, which has it get a runner ready meanwhile.
+func newCrew(ctx context.Context, t *term, j *tracked) crew {
+	c := crew{t: t, job: j.id}
+	c.mapOnly = sync.OnceValues(func() (bool, error) {
+		if len(j.spec.Groups) > 0 {
+			return true, nil // there is nothing to reduce
+		}
+		var d brief.Description
+		err := c.ask(ctx, brief.Describe, brief.Query{}, &d)
+		return d.MapOnly, plain(err)
+	})
+	t.wg.Go(func() { _, _ = c.mapOnly() })
+	return c
 }
 
 // Rounds of questions to all members, before a job is given up for their errors.
@@ -58,15 +74,8 @@ func (c crew) ask(ctx context.Context, what string, q brief.Query, a any) error 
 	}
 }
 
-// MapOnly has a member run the program as far as it takes to know. A job whose programs are groups has nothing to reduce.
-func (c crew) MapOnly(ctx context.Context) (bool, error) {
-	if c.groups {
-		return true, nil
-	}
-	var d brief.Description
-	err := c.ask(ctx, brief.Describe, brief.Query{}, &d)
-	return d.MapOnly, plain(err)
-}
+// MapOnly has a member run the program as far as it takes to know.
+func (c crew) MapOnly(context.Context) (bool, error) { return c.mapOnly() }
 
 // sampled is how many splits a member is told of to sample keys from: as many as it takes.
 const sampled = 16

@@ -28,6 +28,10 @@ type Desk struct {
 	behind func(epoch uint64)
 	// works, if not nil, reports whether a node may have work.
 	works func(node string, incarnation uint64) bool
+	// address, if not nil, returns where what a node keeps can be fetched, "" if it is not there.
+	address func(node string, incarnation uint64) string
+	// happens, if not nil, is told what happens to attempts.
+	happens func(job string, h Happening)
 
 	mu      sync.Mutex
 	jobs    map[string]*entry
@@ -73,10 +77,10 @@ func NewDesk(cl *cluster.Cluster, epoch uint64, quotas map[string]placement.Quot
 func (d *Desk) Serve(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx) // agents are answered to the end
 	for what, h := range map[string]cluster.Handler{
-		brief.Want:   handler(d, d.want, func(q *coordinator.Want) *coordinator.Sender { return &q.Sender }),
+		brief.Want:   handler(d, d.wanted, func(q *coordinator.Want) *coordinator.Sender { return &q.Sender }),
 		brief.Follow: handler(d, d.follow, func(q *coordinator.Follow) *coordinator.Sender { return &q.Sender }),
-		brief.Commit: handler(d, d.commit, func(q *coordinator.Commit) *coordinator.Sender { return &q.Sender }),
-		brief.Fail:   handler(d, d.fail, func(q *coordinator.Failure) *coordinator.Sender { return &q.Sender }),
+		brief.Commit: handler(d, d.committed, func(q *coordinator.Commit) *coordinator.Sender { return &q.Sender }),
+		brief.Fail:   handler(d, d.failed, func(q *coordinator.Failure) *coordinator.Sender { return &q.Sender }),
 		brief.Job:    handler(d, d.describe, func(*brief.Query) *coordinator.Sender { return nil }),
 	} {
 		stop, err := d.cl.Serve(ctx, brief.ToCoordinator("*", what), h)
@@ -340,14 +344,15 @@ func (d *Desk) give(ctx context.Context, s slot, w *coordinator.Want) (brief.Ass
 	return brief.Assignment{}, false
 }
 
-// want answers a slot that asks for work: of its job, or of any.
+// want answers a slot that asks for work: of its job, if all are one process, or of any.
 func (d *Desk) want(ctx context.Context, w *coordinator.Want) (a brief.Assignment, err error) {
-	if w.Job != "" {
+	if w.Job != "" && d.works == nil {
 		e, err := d.led(w.Job)
 		if err != nil {
 			return brief.Assignment{Lease: coordinator.Lease{Over: true}}, nil
 		}
 		a.Lease, err = e.coord.Want(ctx, *w)
+		d.locate(&a.Arrivals)
 		return a, err
 	}
 	s := slot{w.Node, w.Slot}
@@ -406,6 +411,7 @@ func (d *Desk) try(ctx context.Context, e *entry, s slot, w *coordinator.Want) (
 		return a, false
 	}
 	a = brief.Assignment{Lease: lease, Job: e.job, Epoch: d.epoch}
+	d.locate(&a.Arrivals)
 	d.mu.Lock()
 	d.slots[s] = e
 	d.mu.Unlock()
@@ -422,7 +428,25 @@ func (d *Desk) follow(ctx context.Context, f *coordinator.Follow) (coordinator.A
 	if err != nil {
 		return coordinator.Arrivals{Gone: true}, nil
 	}
-	return e.coord.Follow(ctx, *f)
+	a, err := e.coord.Follow(ctx, *f)
+	d.locate(&a)
+	return a, err
+}
+
+// locate says where runs can be fetched.
+func (d *Desk) locate(a *coordinator.Arrivals) {
+	if d.address == nil {
+		return
+	}
+	a.Addresses = make(map[string]string)
+	for _, r := range a.Runs {
+		if _, ok := a.Addresses[r.Node]; ok {
+			continue
+		}
+		if at := d.address(r.Node, r.Incarnation); at != "" {
+			a.Addresses[r.Node] = at
+		}
+	}
 }
 
 // commit has an attempt count, when all that it printed is here.

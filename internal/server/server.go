@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/cluster"
-	"github.com/millrace/millrace/internal/coordinator/plan"
 	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/placement"
 	"github.com/millrace/millrace/shuffle/flight"
@@ -32,6 +31,10 @@ type Options struct {
 	Quotas map[string]placement.Quota
 	Lease  time.Duration // of the lead; 0: as the cluster has it
 	Log    *slog.Logger  // nil: nothing is logged
+	// Happens, if not nil, is told what happens to jobs. It must be quick.
+	Happens func(job string, h Happening)
+	// Board, if not nil, shows what the server does.
+	Board *Board
 }
 
 // A server is what stays from one term to the next.
@@ -54,6 +57,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer s.view.Close()
+	o.Board.serves(s)
 	for ctx.Err() == nil {
 		lead, err := o.Cluster.Campaign(ctx, o.Name, o.Lease)
 		if ctx.Err() != nil && lead == nil {
@@ -87,24 +91,14 @@ func (s *server) lead(ctx context.Context, lead *cluster.Leadership) error {
 	if err == nil {
 		s.view.Lead(lead.Epoch)
 		t.desk.look()
+		s.o.Board.leads(t)
 		t.watch()
+		s.o.Board.leads(nil)
 		s.view.Lead(0)
 	}
 	end(err)
 	t.close()
 	return err
-}
-
-// locate returns who knows on which members the objects of an input lie, nil if nobody does.
-func (s *server) locate(ctx context.Context, u store.URI, b store.Bucket) (plan.Locator, error) {
-	if s.o.Where == nil {
-		return nil, nil
-	}
-	members := make(map[string][]string)
-	for _, m := range s.view.Members() {
-		members[m.Node] = m.Addresses
-	}
-	return s.o.Where.Locator(ctx, u, b, locate.Names(members))
 }
 
 // changed hears of members. It must not wait.

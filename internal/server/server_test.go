@@ -160,6 +160,7 @@ func TestMapOnly(t *testing.T) {
 	for name, spec := range map[string]job.Spec{
 		"printed":   {Split: 7},
 		"sorted":    {Split: 7},
+		"limited":   {Split: 7, Limit: 5},
 		"published": {Split: 7, Output: "mem:out"},
 	} {
 		spec.Inputs, spec.Program = []string{"mem:in/mails/"}, inProcess
@@ -173,6 +174,12 @@ func TestMapOnly(t *testing.T) {
 				t.Error("what is printed in the order of keys is not")
 			}
 			slices.Sort(got)
+		}
+		if name == "limited" {
+			if len(got) != 5 || s.Result.Printed != 5 {
+				t.Errorf("%d lines were printed, %d counted, want 5", len(got), s.Result.Printed)
+			}
+			continue
 		}
 		same(t, got, dogs(n))
 		if s.Result.Counters.Objects != n {

@@ -27,7 +27,7 @@ func newTerm(s *server, ctx context.Context, epoch uint64, end context.CancelCau
 	t := &term{s: s, ctx: ctx, epoch: epoch, desk: NewDesk(s.o.Cluster, epoch, s.o.Quotas), jobs: map[string]*tracked{}}
 	t.desk.term = ctx
 	t.desk.behind = func(later uint64) { end(fmt.Errorf("epoch %d has begun: %w", later, cluster.ErrDeposed)) }
-	t.desk.works = s.works
+	t.desk.works, t.desk.address, t.desk.happens = s.works, s.address, t.happens
 	return t
 }
 
@@ -35,6 +35,15 @@ func newTerm(s *server, ctx context.Context, epoch uint64, end context.CancelCau
 func (s *server) works(node string, incarnation uint64) bool {
 	m, ok := s.view.Member(node)
 	return ok && m.Incarnation == incarnation && m.Quarantined == "" && !m.Draining
+}
+
+// address returns where what a node keeps can be fetched.
+func (s *server) address(node string, incarnation uint64) string {
+	m, ok := s.view.Member(node)
+	if !ok || m.Incarnation != incarnation {
+		return ""
+	}
+	return m.Data
 }
 
 // open takes up the jobs that live, and begins to answer.
@@ -67,11 +76,14 @@ func (t *term) watch() {
 	}
 }
 
+// zoneLabel is the label that says in which zone a node is.
+const zoneLabel = "zone"
+
 // muster tells the desk of all members. Those that are kept from working, or run another version, are away.
 func (t *term) muster() {
 	nodes := map[string]coordinator.Noted{}
 	for _, m := range t.s.view.Members() {
-		nodes[m.Node] = coordinator.Noted{Node: m.Node, Zone: m.Labels["zone"], Slots: m.Slots, Away: !t.s.works(m.Node, m.Incarnation)}
+		nodes[m.Node] = coordinator.Noted{Node: m.Node, Zone: m.Labels[zoneLabel], Slots: m.Slots, Away: !t.s.works(m.Node, m.Incarnation)}
 	}
 	t.desk.note(t.ctx, nodes)
 }

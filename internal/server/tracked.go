@@ -30,6 +30,7 @@ type tracked struct {
 	done chan struct{} // closed when it has ended
 
 	driver atomic.Pointer[Driver]
+	diary  diary
 	mu     sync.Mutex
 	ended  *coordinator.Ended
 	text   *output  // of a job that prints
@@ -108,6 +109,7 @@ func (t *term) submit(_ context.Context, q *submission) (*accepted, error) {
 		delete(t.jobs, q.Job)
 		return nil, err
 	}
+	j.diary.add(Happening{At: j.began, What: JobAccepted})
 	t.wg.Go(func() { j.run(wait) })
 	return a, nil
 }
@@ -140,6 +142,7 @@ func check(s *job.Spec, id string) error {
 
 // run takes the job to its end, or as far as this leader gets.
 func (j *tracked) run(wait func() error) {
+	defer j.stop(nil)
 	var log *cluster.Log
 	result, err := func() (*job.Result, error) {
 		if err := wait(); err != nil {
@@ -168,6 +171,7 @@ func (j *tracked) run(wait func() error) {
 	j.mu.Unlock()
 	close(j.done)
 	j.t.over(j.id)
+	j.t.happens(j.id, Happening{What: JobEnded, Reason: e.Error, Run: e.Took})
 	j.t.s.o.Log.Info("job ended", "job", j.id, "took", e.Took, "error", e.Error)
 }
 
@@ -215,9 +219,6 @@ func (j *tracked) drive(log *cluster.Log) (result *job.Result, err error) {
 	if err := d.Open(j.ctx); err != nil {
 		return nil, err
 	}
-	if err := d.Claim(j.ctx); err != nil {
-		return nil, err
-	}
 	if j.again {
 		if err := j.collect(j.ctx); err != nil {
 			return nil, err
@@ -235,7 +236,11 @@ func (j *tracked) drive(log *cluster.Log) (result *job.Result, err error) {
 		defer e.texts.close()
 	}
 	e.tell(&b)
-	return d.Run(j.ctx, log, j.t.desk, crew{j.t, j.id, len(j.spec.Groups) > 0})
+	c := newCrew(j.ctx, j.t, j)
+	if err := d.Claim(j.ctx); err != nil {
+		return nil, err
+	}
+	return d.Run(j.ctx, log, j.t.desk, c)
 }
 
 // end says what the job came to.

@@ -53,12 +53,15 @@ func NewMetrics(version string, source Source) *Metrics {
 		Name: "millrace_build_info", Help: "1, with the version.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, m.appends, asked(source))
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, asked(source))
 	return m
 }
 
-// Appended says how long an append to a job log took.
-func (m *Metrics) Appended(took time.Duration) { m.appends.Observe(took.Seconds()) }
+// Appends returns what is told how long each append to a job log took, which is measured from then on. It is called once.
+func (m *Metrics) Appends() func(took time.Duration) {
+	m.registry.MustRegister(m.appends)
+	return func(took time.Duration) { m.appends.Observe(took.Seconds()) }
+}
 
 // Handler returns what answers Prometheus at /metrics and, at /ready, whoever asks whether the daemon is ready.
 func (m *Metrics) Handler(ready func() bool) http.Handler {

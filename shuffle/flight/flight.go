@@ -53,6 +53,7 @@ const (
 	stampVersion = 2
 	stampFixed   = 4 + 8 + 8 + 4
 	maxName      = 64
+	maxAnswered  = 128 // bytes of a name that is answered to
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -102,7 +103,7 @@ func parse(b []byte) (Stamp, error) {
 	s := Stamp{Incarnation: binary.LittleEndian.Uint64(b[4:]), Epoch: binary.LittleEndian.Uint64(b[12:]), Attempt: binary.LittleEndian.Uint32(b[20:])}
 	names := b[stampFixed : len(b)-4]
 	for _, to := range []*string{&s.Job, &s.Task} {
-		name, rest, err := cutName(names)
+		name, rest, err := cutName(names, maxName)
 		if err != nil {
 			return Stamp{}, err
 		}
@@ -115,9 +116,9 @@ func parse(b []byte) (Stamp, error) {
 }
 
 // cutName takes a str off b.
-func cutName(b []byte) (name string, rest []byte, err error) {
-	if len(b) == 0 || b[0] == 0 || b[0] > maxName || int(b[0]) >= len(b) {
-		return "", nil, fmt.Errorf("%w: no name of at most %d bytes", shuffle.ErrCorrupt, maxName)
+func cutName(b []byte, most int) (name string, rest []byte, err error) {
+	if len(b) == 0 || b[0] == 0 || int(b[0]) > most || int(b[0]) >= len(b) {
+		return "", nil, fmt.Errorf("%w: no name of at most %d bytes", shuffle.ErrCorrupt, most)
 	}
 	n := 1 + int(b[0])
 	return string(b[1:n]), b[n:], nil

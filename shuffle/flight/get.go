@@ -108,7 +108,7 @@ func parseTicket(b []byte) (stamp []byte, pieces uint64, name string, question [
 	if err != nil {
 		return nil, 0, "", nil, err
 	}
-	name, question, err = cutName(rest[8:])
+	name, question, err = cutName(rest[8:], maxAnswered)
 	return stamp, binary.LittleEndian.Uint64(rest), name, question, err
 }
 

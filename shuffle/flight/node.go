@@ -194,7 +194,7 @@ func (n *Node) keepFor(s Stamp, open func() (io.ReadCloser, error), live bool) (
 		return "", nil, err
 	}
 	token := rand.Text()
-	forget, err = n.keep(token, &kept{live: live, open: func(_ context.Context, q *Question) (io.ReadCloser, error) {
+	forget = n.keep(token, &kept{live: live, open: func(_ context.Context, q *Question) (io.ReadCloser, error) {
 		asked, err := q.Stamp.encode()
 		if err == nil {
 			err = stale(asked, encoded)
@@ -204,7 +204,7 @@ func (n *Node) keepFor(s Stamp, open func() (io.ReadCloser, error), live bool) (
 		}
 		return open()
 	}})
-	return n.descriptor(token), forget, err
+	return n.descriptor(token), forget, nil
 }
 
 // A Question is what another node asks for.
@@ -216,26 +216,22 @@ type Question struct {
 
 // Answer lets others ask for what open returns: the same bytes whenever the same is asked, since a reader whose connection broke goes on
 // where it was. An error of open that is shuffle.ErrStale refuses the question; another one aborts the answer. ctx is done when the asker is gone.
-// forget ends that; answers under way go on. Name is not in use, and has at most 64 bytes.
-func (n *Node) Answer(name string, open func(ctx context.Context, q *Question) (io.ReadCloser, error)) (forget func(), err error) {
-	if name == "" || len(name) > maxName {
-		return nil, errName
-	}
+// Of two that answer to one name, the later does. forget ends that; answers under way go on. A name has 1 to 128 bytes.
+func (n *Node) Answer(name string, open func(ctx context.Context, q *Question) (io.ReadCloser, error)) (forget func()) {
 	return n.keep(name, &kept{open: open})
 }
 
-func (n *Node) keep(name string, k *kept) (forget func(), err error) {
+func (n *Node) keep(name string, k *kept) (forget func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.kept[name] != nil {
-		return nil, fmt.Errorf("flight: %q is answered already", name)
-	}
 	n.kept[name] = k
 	return func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		delete(n.kept, name)
-	}, nil
+		if n.kept[name] == k {
+			delete(n.kept, name)
+		}
+	}
 }
 
 // Ask returns a reader of what the node at that address answers to a question, for the attempt of the stamp. It is not open. Heard, if not nil, is
@@ -245,8 +241,8 @@ func (n *Node) Ask(address, name string, s Stamp, question []byte, heard func())
 	if err != nil {
 		return nil, err
 	}
-	if name == "" || len(name) > maxName {
-		return nil, errName
+	if name == "" || len(name) > maxAnswered {
+		return nil, fmt.Errorf("flight: a name has 1 to %d bytes", maxAnswered)
 	}
 	if len(question) > MaxQuestion {
 		return nil, fmt.Errorf("flight: a question of %d bytes, more than %d", len(question), MaxQuestion)
@@ -256,8 +252,6 @@ func (n *Node) Ask(address, name string, s Stamp, question []byte, heard func())
 
 // MaxQuestion is the most that a question has, in bytes.
 const MaxQuestion = maxMessage / 2
-
-var errName = fmt.Errorf("flight: a name has 1 to %d bytes", maxName)
 
 func (n *Node) reader(c *caller) shuffle.PipeReader {
 	return shuffle.NewPipeReader(nil, &shuffle.PipeOptions{Window: n.o.Window, Silence: n.o.Silence, Redial: c.get, Over: c.over})
