@@ -47,8 +47,9 @@ bench-shuffle: deps ## Measure netpipes, sorting, grouping and counting beside w
 	$(GO) test -run '^$$' -bench '^Benchmark(Sort|GroupBy|Overlap|WordCount|Skew)$$' -benchtime 1x -timeout 8h ./bench
 
 .PHONY: bench-cluster
-bench-cluster: deps ## Measure jobs on several nodes: a search on the nodes of a Swift beside one through its proxy, of 5,000 mails.
+bench-cluster: deps ## Measure jobs on several nodes: a search on those of a Swift beside one through its proxy; a job by a cluster and in one process; ten thousand nodes, simulated.
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Swift -benchtime 3x -timeout 60m ./bench/cluster
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '^Benchmark(Path|Submit)$$' -benchtime 10x -timeout 60m ./internal/clustertest
 	$(GO) test -run '^$$' -bench '^BenchmarkPlacement$$' -benchtime 1x -cpu 1 -timeout 60m ./placement/sim
 
 .PHONY: bench-sandbox
@@ -63,10 +64,6 @@ bench-sandbox: deps ## Measure what a jail, a job's start, one object and the en
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench 'JobStart|Runner|Jail' -benchtime 200x -timeout 60m ./internal/local ./internal/agent ./sandbox
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Stop -benchtime 50x -timeout 60m ./sandbox/sandboxtest
 	cp $(LATENCY)/latency.svg bench/latency.svg
-
-.PHONY: bench-cluster
-bench-cluster: deps ## Measure what a cluster costs: one job by it and in one process, and the time until a submitted job maps.
-	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '^Benchmark(Path|Submit)$$' -benchtime 10x -timeout 60m ./internal/clustertest
 
 .PHONY: bench-scale
 bench-scale: ## Simulate a thousand nodes, many times; draw docs/scale.svg.

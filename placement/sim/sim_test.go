@@ -73,7 +73,7 @@ var picture = flag.String("sim.picture", "", "draw the picture of docs/scale.md 
 
 func TestPicture(t *testing.T) {
 	o := small()
-	o.Objects /= 20
+	o.Nodes, o.Objects = 40, 20_000
 	if *picture != "" {
 		o.Nodes, o.Objects = 1000, 10_000_000
 	}
