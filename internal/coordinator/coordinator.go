@@ -27,8 +27,11 @@ type Options struct {
 	Discard func(ctx context.Context, h store.Handle) error // gives up pending output
 	// Committed, if not nil, is told of each attempt that counts, in the order of the log. It must not wait for the coordinator.
 	Committed func(c *Committed)
-	Now       func() time.Time // nil means time.Now
-	Hold      time.Duration    // how long a Want or a Follow is kept without an answer; 0 means a second
+	// Revoke, if not nil, tells a node that an attempt is not wanted any more; Quarantine, that it gets no work for a while. They must not wait.
+	Revoke     func(Revoke)
+	Quarantine func(Quarantine)
+	Now        func() time.Time // nil means time.Now
+	Hold       time.Duration    // how long a Want or a Follow is kept without an answer; 0 means a second
 }
 
 // A Coordinator runs a [Machine]. Its methods may be called concurrently.
@@ -304,6 +307,14 @@ func (l *loop) step(ctx context.Context, e Event) {
 			}
 		case Discard:
 			l.discard(ctx, f.Handles)
+		case Revoke:
+			if l.c.opts.Revoke != nil {
+				l.c.opts.Revoke(f)
+			}
+		case Quarantine:
+			if l.c.opts.Quarantine != nil {
+				l.c.opts.Quarantine(f)
+			}
 		case Finish:
 			l.end(l.m.Outcome(), nil)
 		case Fail:

@@ -130,7 +130,7 @@ func TestJobThroughTheLoop(t *testing.T) {
 	<-c.Ended()
 	wg.Wait()
 	o, err := c.Outcome()
-	if err != nil || o.Counters.Objects != 100 || o.Counters.Attempts != 50 || l.records() != 51 {
+	if err != nil || o.Counters.Objects != 100 || o.Counters.Attempts != 50 || l.records() != 52 {
 		t.Errorf("got %+v, %d records, %v", o.Counters, l.records(), err)
 	}
 	if p := c.Progress(); p.Maps != 50 {

@@ -15,7 +15,9 @@ type Ticket uint64
 
 // Events.
 type (
-	// Planned: a split is in the plan and may be mapped.
+	// Started: the coordinator has read the job's log, and begins or goes on. It comes before all others.
+	Started struct{}
+	// Planned: a split is in the plan and may be mapped. They come in the order of the plan.
 	Planned struct{ Split job.Split }
 	// Cut: keys are partitioned by ranges, with these borders; it comes before the first Planned, or not at all.
 	Cut struct{ Keys [][]byte }
@@ -59,6 +61,7 @@ type (
 	Stopped struct{ Cause error }
 )
 
+func (Started) event()    {}
 func (Planned) event()    {}
 func (Cut) event()        {}
 func (Sealed) event()     {}
@@ -96,33 +99,50 @@ type (
 	Append struct{ Record Record }
 	// Discard gives up pending output of an attempt that does not count.
 	Discard struct{ Handles []store.Handle }
+	// Revoke tells a node that an attempt is not wanted any more: what it made is to go, and its slot may ask for other work. It is lost without harm.
+	Revoke struct {
+		Node    string
+		Attempt job.AttemptID
+		Reason  string
+	}
+	// Quarantine: attempts fail on that node that succeed elsewhere. It gets no work of this job for that time, while there are others.
+	Quarantine struct {
+		Node   string
+		Reason string
+		For    time.Duration
+	}
 	// Finish: every task is committed; the job can be decided.
 	Finish struct{}
 	// Fail: the job ends without a decision.
 	Fail struct{ Err error }
 )
 
-func (Grant) effect()   {}
-func (Tell) effect()    {}
-func (Judge) effect()   {}
-func (Append) effect()  {}
-func (Discard) effect() {}
-func (Finish) effect()  {}
-func (Fail) effect()    {}
+func (Grant) effect()      {}
+func (Tell) effect()       {}
+func (Judge) effect()      {}
+func (Append) effect()     {}
+func (Discard) effect()    {}
+func (Revoke) effect()     {}
+func (Quarantine) effect() {}
+func (Finish) effect()     {}
+func (Fail) effect()       {}
 
 // A Record is one entry of the job log. Exactly one field is set.
 type Record struct {
 	Spec      *job.Spec  `json:"spec,omitempty"`
-	Plan      string     `json:"plan,omitempty"` // digest of the sealed plan
-	Cuts      [][]byte   `json:"cuts,omitempty"` // borders of partitions
+	Begun     uint64     `json:"begun,omitempty"` // epoch of the coordinator that begins a plan, named by it; what came before does not count
+	Plan      string     `json:"plan,omitempty"`  // digest of the sealed plan
+	Cuts      [][]byte   `json:"cuts,omitempty"`  // borders of partitions
 	Committed *Committed `json:"committed,omitempty"`
-	Lost      job.TaskID `json:"lost,omitempty"` // a committed map task whose node is gone
-	Decided   bool       `json:"decided,omitempty"`
+	Lost      job.TaskID `json:"lost,omitempty"`    // a committed map task whose node is gone
+	Decided   bool       `json:"decided,omitempty"` // every task is committed; the decision may be written from here on
 }
 
 // A Committed is the commit of one attempt.
 type Committed struct {
-	Attempt job.AttemptID `json:"attempt"`
-	Node    string        `json:"node"`
-	Result  Result        `json:"result"`
+	Attempt     job.AttemptID  `json:"attempt"`
+	Node        string         `json:"node"`
+	Incarnation uint64         `json:"incarnation,omitempty"` // of the node
+	Skip        map[int]string `json:"skip,omitempty"`        // objects of the split that were left out, with the reason
+	Result      Result         `json:"result"`
 }

@@ -1,147 +1,190 @@
 package coordinator
 
 import (
+	"fmt"
 	"slices"
-	"time"
 
 	"github.com/millrace/millrace/job"
-	"github.com/millrace/millrace/placement"
 )
-
-// A slot is one of a node.
-type slot struct {
-	node string
-	n    int
-}
-
-// A seat is what is known of a slot.
-type seat struct {
-	task  *task     // the last that it was given
-	heard time.Time // of the slot
-}
-
-// absence is how long a free slot may be silent until nothing more is expected of it: twice what a want is kept.
-const absence = 2 * time.Second
-
-// holds reports whether t is leased to the slot.
-func (t *task) holds(s slot) bool { return t.state == leased && t.node == s.node && t.slot == s.n }
-
-// seat returns what is known of a slot, which was heard of now.
-func (m *Machine) seat(s slot) *seat {
-	at := m.slots[s]
-	if at == nil {
-		at = new(seat)
-		m.slots[s] = at
-	}
-	at.heard = m.now
-	return at
-}
 
 func (m *Machine) ask(e Asked) []Effect {
 	if m.succeeded(e.Want.Sender) {
 		return m.stepDown(e.Want.Epoch)
 	}
-	effects, why := m.admit(e.Want.Sender, e.Now)
+	effects, why := m.admit(e.Want.Sender)
 	if why != "" || m.over {
 		return append(effects, Grant{e.Ticket, Lease{Over: true}})
 	}
-	effects = append(effects, m.vacate(slot{e.Want.Node, e.Want.Slot})...)
-	m.asked = append(m.asked, e)
-	return append(effects, m.grant(e.Now)...)
+	s := m.seat(m.host(e.Want.Node), e.Want.Slot)
+	effects = append(effects, m.vacate(s)...)
+	m.wait(s, e.Ticket)
+	if m.pushed { // just now: others asked before
+		return append(effects, m.grant()...)
+	}
+	effects = append(effects, m.serve(s)...)
+	if m.queue.Len() == 0 { // if it was the last map that waited, those that asked before may reduce
+		effects = append(effects, m.grant()...)
+	}
+	return effects
 }
 
 // vacate takes back what a slot has that asks for work: it does one thing at a time, so that it never heard of its lease, or nobody
 // heard how that went. An earlier question of it is one that it no longer waits for.
-func (m *Machine) vacate(s slot) (effects []Effect) {
-	m.asked = slices.DeleteFunc(m.asked, func(a Asked) bool {
-		if a.Want.Node != s.node || a.Want.Slot != s.n {
-			return false
-		}
-		effects = append(effects, Grant{a.Ticket, Lease{Idle: true}})
-		return true
-	})
-	if t := m.seat(s).task; t != nil && t.holds(s) {
-		effects = append(effects, m.again(t)...)
+func (m *Machine) vacate(s *seat) (effects []Effect) {
+	if s.place != nil {
+		effects = append(effects, Grant{m.served(s), Lease{Idle: true}})
+	}
+	if s.busy() {
+		effects = append(effects, m.end(s.last)...)
 	}
 	return effects
 }
 
 // withdraw forgets a question.
 func (m *Machine) withdraw(asked Ticket) {
-	m.asked = slices.DeleteFunc(m.asked, func(a Asked) bool { return a.Ticket == asked })
-	for _, t := range m.reds {
-		if t.follows == asked {
-			t.follows = 0
-		}
+	if s := m.tickets[asked]; s != nil {
+		m.served(s)
+	}
+	if a := m.follows[asked]; a != nil {
+		a.follows = 0
+		delete(m.follows, asked)
 	}
 }
 
-// grant answers wants with tasks as long as there are both. Reduces begin when no map waits: what is still being mapped
-// comes to them later.
-func (m *Machine) grant(now time.Time) []Effect {
-	effects := m.grantFrom(m.queue, now)
-	if m.sealed && m.queue.Len() == 0 && !m.over {
-		m.planReduces()
-		effects = append(effects, m.grantFrom(m.later, now)...)
+// grant answers wants with tasks as long as there are both.
+func (m *Machine) grant() (effects []Effect) {
+	mapping := m.queue.Len() > 0
+	for next := m.asked.Front(); next != nil && m.waits(); {
+		s := next.Value.(*seat)
+		next = next.Next()
+		effects = append(effects, m.serve(s)...)
+	}
+	if mapping && m.queue.Len() == 0 { // those for whom there was no map may reduce
+		effects = append(effects, m.grant()...)
 	}
 	return effects
 }
 
-func (m *Machine) grantFrom(q *placement.Queue, now time.Time) (effects []Effect) {
-	if q.Len() == 0 || m.over {
+// offer answers a want with a task that was just planned: one of a node that holds it, if there is any, else the oldest.
+func (m *Machine) offer(t *task) []Effect {
+	for _, name := range t.split.Nodes {
+		h := m.hosts[name]
+		if h == nil {
+			continue
+		}
+		for _, s := range h.seats {
+			if s.place != nil {
+				return m.serve(s)
+			}
+		}
+	}
+	for e := m.asked.Front(); e != nil; e = e.Next() {
+		if s := e.Value.(*seat); !m.barred(s.host) {
+			return m.serve(s)
+		}
+	}
+	return nil
+}
+
+// waits reports whether a task waits for a slot.
+func (m *Machine) waits() bool {
+	return !m.over && (m.queue.Len() > 0 || m.sealed && (m.later.Len() > 0 || len(m.reds) < m.conf.Reducers))
+}
+
+// serve answers the want of a seat, if there is a task for it. Reduces begin when no map waits: what is still being mapped
+// comes to them later.
+func (m *Machine) serve(s *seat) []Effect {
+	if m.over || m.barred(s.host) {
 		return nil
 	}
-	m.asked = slices.DeleteFunc(m.asked, func(a Asked) bool {
-		if now.IsZero() {
-			now = a.Now
+	q := m.queue
+	if q.Len() == 0 && m.sealed {
+		m.planReduces()
+		if q = m.later; q.Len() > 0 && m.slow(s.host) {
+			return nil
 		}
-		p, ok := q.Take(a.Want.Node, now)
-		if ok {
-			effects = append(effects, Grant{a.Ticket, m.lease(m.tasks[p.ID], slot{a.Want.Node, a.Want.Slot})})
-		}
-		return ok
-	})
-	return effects
+	}
+	if q.Len() == 0 {
+		return nil
+	}
+	p, ok := q.Take(s.host.name, m.now)
+	if !ok {
+		return nil
+	}
+	return []Effect{Grant{m.served(s), m.lease(m.task(p.ID), s)}}
 }
 
 // planReduces makes the reduce tasks, once.
 func (m *Machine) planReduces() {
 	for i := len(m.reds); i < m.conf.Reducers; i++ {
-		t := &task{id: job.ReduceTask(i), part: i, since: m.now}
-		m.tasks[t.id] = t
+		t := &task{id: job.ReduceTask(i), part: i, since: m.now, try: m.base}
 		m.reds = append(m.reds, t)
-		m.later.Push(t.place())
+		m.later.Push(t.wants())
 	}
 }
 
-func (m *Machine) lease(t *task, to slot) Lease {
-	t.try++
+func (m *Machine) lease(t *task, s *seat) Lease {
+	if len(t.live) == 0 {
+		t.place = m.running.PushBack(t)
+	} else {
+		m.spare++
+		m.backups++
+	}
+	t.try = max(t.try, m.base) + 1
 	m.leases++
-	t.state, t.node, t.slot, t.order, t.complete = leased, to.node, to.n, m.leases, false
-	m.seat(to).task = t
-	t.running = Running{Attempt: t.attempt()}
-	l := Lease{Attempt: t.attempt(), Queued: m.now.Sub(t.since), Partitions: m.conf.Reducers}
+	m.attempts++
+	a := &attempt{task: t, try: t.try, seat: s, began: m.now, order: m.leases}
+	t.state, s.last, s.heard = leased, a, m.now
+	t.live = append(t.live, a)
+	l := Lease{Attempt: a.id(), Queued: m.now.Sub(t.since), Partitions: m.conf.Reducers}
 	if t.id.IsReduce() {
 		l.Partition, l.Arrivals = t.part, m.arrivals(0)
-		t.complete = l.All
+		a.complete = l.All
 		return l
 	}
-	split := t.split
-	l.Split, l.Skip, l.Cuts = &split, t.skip, m.cuts
+	split := *t.split
+	l.Split, l.Skip, l.Cuts = &split, t.skip(), m.cuts
 	return l
 }
 
-// again takes back a task that is leased or whose runs are gone: it is tried again, ahead of what was not tried yet.
-func (m *Machine) again(t *task) []Effect {
-	effects := m.answer(t, Arrivals{Gone: true})
-	m.retries++
-	t.state, t.node, t.running, t.since = waiting, "", Running{}, m.now
-	if t.id.IsReduce() {
-		m.later.PushFront(t.place())
-	} else {
-		m.queue.PushFront(t.place())
+// end takes back an attempt that is under way. Its task is tried again, ahead of what was not tried yet, unless it is under way elsewhere.
+func (m *Machine) end(a *attempt) []Effect {
+	effects := m.drop(a)
+	if len(a.task.live) > 0 {
+		return effects
 	}
-	return effects
+	return append(effects, m.again(a.task)...)
+}
+
+// drop forgets an attempt that is under way.
+func (m *Machine) drop(a *attempt) []Effect {
+	t := a.task
+	m.progress(t, -1)
+	if len(t.live) > 1 {
+		m.spare--
+	}
+	t.live = slices.DeleteFunc(t.live, func(b *attempt) bool { return a == b })
+	m.progress(t, 1)
+	if len(t.live) == 0 {
+		m.running.Remove(t.place)
+		t.live, t.place = nil, nil
+	}
+	return m.answer(a, Arrivals{Gone: true})
+}
+
+// again has a task wait that has no attempt any more.
+func (m *Machine) again(t *task) []Effect {
+	m.retries++
+	t.state, t.counts, t.host, t.since, m.pushed = waiting, 0, nil, m.now, true
+	if t.id.IsReduce() {
+		m.later.PushFront(t.wants())
+	} else {
+		m.queue.PushFront(t.wants())
+	}
+	if t.try < m.base+maxTries-1 {
+		return nil
+	}
+	return m.fail(&job.Error{Err: fmt.Errorf("%s was tried %d times", t.id, t.try-m.base)})
 }
 
 // recall takes slots back from reduces that wait for maps, if maps wait for slots: the youngest first, and no more than there are maps
@@ -150,30 +193,38 @@ func (m *Machine) recall() (effects []Effect) {
 	if m.queue.Len() == 0 || len(m.reds) == 0 || m.over {
 		return nil
 	}
-	for n := m.queue.Len() - m.free(); n > 0; n-- {
-		var youngest *task
-		for _, t := range m.reds {
-			if t.state == leased && !t.complete && (youngest == nil || t.order > youngest.order) {
-				youngest = t
+	var given []*attempt // that wait for maps, the youngest first
+	for _, t := range m.reds {
+		for _, a := range t.live {
+			if !a.complete {
+				given = append(given, a)
 			}
 		}
-		if youngest == nil {
-			break
-		}
-		m.seat(slot{youngest.node, youngest.slot})
-		effects = append(effects, m.again(youngest)...)
+	}
+	if len(given) == 0 {
+		return nil
+	}
+	slices.SortFunc(given, func(a, b *attempt) int { return b.order - a.order })
+	for _, a := range given[:min(len(given), max(0, m.queue.Len()-m.free()))] {
+		a.seat.heard = m.now
+		effects = append(effects, m.end(a)...)
 	}
 	return effects
 }
 
 // free returns how many slots have nothing to do, and will ask for work if they have not yet.
 func (m *Machine) free() (n int) {
-	for _, a := range m.asked {
-		m.seat(slot{a.Want.Node, a.Want.Slot})
-	}
-	for s, at := range m.slots {
-		if (at.task == nil || !at.task.holds(s)) && m.now.Sub(at.heard) < absence {
-			n++
+	for _, h := range m.hosts {
+		if m.barred(h) {
+			continue
+		}
+		for _, s := range h.seats {
+			if s.place != nil {
+				s.heard = m.now
+			}
+			if !s.busy() && m.now.Sub(s.heard) < absence {
+				n++
+			}
 		}
 	}
 	return n

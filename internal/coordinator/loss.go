@@ -1,48 +1,49 @@
 package coordinator
 
-import "slices"
-
 // lost puts back what a node was doing and, while reducers may still ask for it, what it had done.
-func (m *Machine) lost(e Lost) (effects []Effect) {
-	if m.over {
+func (m *Machine) lost(e Lost) []Effect {
+	if m.over || m.hosts[e.Node] == nil {
 		return nil
 	}
-	kept := m.asked[:0]
-	for _, a := range m.asked {
-		if a.Want.Node == e.Node {
-			effects = append(effects, Grant{a.Ticket, Lease{Over: true}})
-			continue
-		}
-		kept = append(kept, a)
-	}
-	m.asked = kept
-	for s := range m.slots {
-		if s.node == e.Node {
-			delete(m.slots, s)
-		}
-	}
-	for _, t := range slices.Concat(m.maps, m.reds) {
-		switch {
-		case t.node != e.Node || t.state == waiting:
-			continue
-		case t.state == committed && (t.id.IsReduce() || m.conf.Reducers == 0):
-			continue // what it published does not need the node
-		case t.state == committed:
+	h := m.hosts[e.Node]
+	h.heard = false
+	effects := m.clear(h)
+	done := h.done
+	h.done = nil
+	for _, t := range done {
+		if t.state == committed && t.host == h {
 			effects = append(effects, m.lose(t)...)
-			continue
 		}
-		effects = append(effects, m.again(t)...)
 	}
-	return append(effects, m.grant(e.Now)...)
+	return append(effects, m.grant()...)
+}
+
+// clear puts back what a node was doing.
+func (m *Machine) clear(h *host) (effects []Effect) {
+	seats := h.seats
+	h.seats = nil
+	for _, s := range seats {
+		if s.place != nil {
+			effects = append(effects, Grant{m.served(s), Lease{Over: true}})
+		}
+		if s.busy() {
+			effects = append(effects, m.end(s.last)...)
+		}
+	}
+	return effects
 }
 
 // lose puts back a committed map task whose runs are gone.
 func (m *Machine) lose(t *task) []Effect {
 	m.mapsDone--
+	if t.away {
+		t.away = false
+		m.away--
+	}
 	m.count(&t.result.Counters, -1)
 	m.shuffle -= t.result.Shuffle
-	handles := t.result.handles()
-	t.result = Result{}
-	effects := m.again(t)
-	return append(effects, Append{Record{Lost: t.id}}, Discard{handles})
+	r := t.result
+	t.result = nil
+	effects := append(m.again(t), Append{Record{Lost: t.id}})
+	return append(effects, discard(r)...)
 }

@@ -58,10 +58,10 @@ func (s *simulation) checkDecision(h *head, d *commit.Decision) error {
 		return fmt.Errorf("decides without %v", counted)
 	}
 	o := &h.outcome.Counters
-	if o.Attempts != o.Retries+int64(s.maps+s.reducers) {
-		return fmt.Errorf("%d attempts and %d retries for %d tasks", o.Attempts, o.Retries, s.maps+s.reducers)
+	if o.Attempts != o.Retries+o.Backups+int64(s.maps+s.reducers) {
+		return fmt.Errorf("%d attempts, %d retries and %d backups for %d tasks", o.Attempts, o.Retries, o.Backups, s.maps+s.reducers)
 	}
-	sum.Attempts, sum.Retries, sum.Beaten = o.Attempts, o.Retries, int64(len(h.beaten))
+	sum.Attempts, sum.Retries, sum.Backups, sum.Beaten = o.Attempts, o.Retries, o.Backups, int64(len(h.beaten))
 	if !reflect.DeepEqual(*o, sum) {
 		return fmt.Errorf("counters are %+v, the sum of what committed attempts reported is %+v", *o, sum)
 	}

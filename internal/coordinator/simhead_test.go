@@ -310,31 +310,34 @@ func (h *head) watch() {
 	if h.loop.broken || m.over {
 		return
 	}
-	slots := 0 // that wait
+	slots, fast := 0, 0 // that wait; of nodes that may have reduces
 	for _, a := range h.asks {
 		if len(a.answer) == 0 {
 			slots++
+			if on := m.hosts[a.sender.Node]; !m.barred(on) && !m.slow(on) {
+				fast++
+			}
 		}
 	}
 	maps, recalled := m.queue.Len(), 0
+	under := make(map[job.AttemptID]string)
 	for _, t := range m.reds {
-		on, before := h.reduces[t.attempt()]
-		switch {
-		case before && on != h.about && t.state == waiting:
+		for _, a := range t.live {
+			under[a.id()] = a.seat.host.name
+			if _, before := h.reduces[a.id()]; !before && maps > 0 {
+				h.s.wrong("%s begins while %d maps wait", a.id(), maps)
+			}
+		}
+	}
+	for a, on := range h.reduces {
+		if t := m.task(a.Task); on != h.about && t.state == waiting {
 			recalled++
-		case !before && t.state == leased && maps > 0:
-			h.s.wrong("%s begins while %d maps wait", t.attempt(), maps)
 		}
 	}
-	clear(h.reduces)
-	for _, t := range m.reds {
-		if t.state == leased {
-			h.reduces[t.attempt()] = t.node
-		}
-	}
+	h.reduces = under
 	switch {
-	case maps == 0 && h.sealed && slots > 0 && (m.later.Len() > 0 || len(m.reds) < h.s.reducers):
-		h.s.wrong("%d reduces wait, and so do %d slots", m.later.Len(), slots)
+	case maps == 0 && h.sealed && fast > 0 && (m.later.Len() > 0 || len(m.reds) < h.s.reducers):
+		h.s.wrong("%d reduces wait, and so do %d slots", m.later.Len(), fast)
 	case recalled > 0 && slots+recalled > maps:
 		h.s.wrong("%d reduces are given back while %d slots are free, for %d maps", recalled, slots, maps)
 	}
@@ -342,13 +345,25 @@ func (h *head) watch() {
 
 // look sees that tasks are where they should be.
 func (h *head) look() {
-	for _, t := range h.loop.m.tasks {
-		if _, ok := h.leases[t.attempt()]; t.state == leased && !ok && !h.loop.broken {
-			h.s.wrong("%s is leased and nobody was told", t.attempt())
+	m, under := h.loop.m, 0
+	for _, ts := range [][]*task{m.maps, m.reds} {
+		for _, t := range ts {
+			if (t.state == leased) != (len(t.live) > 0) || len(t.live) > 2 {
+				h.s.wrong("%s is in state %d with %d attempts", t.id, t.state, len(t.live))
+			}
+			under += len(t.live)
+			for _, a := range t.live {
+				if _, ok := h.leases[a.id()]; !ok && !h.loop.broken {
+					h.s.wrong("%s is leased and nobody was told", a.id())
+				}
+			}
+			if t.hurt != nil && t.hurt.count() > h.failures[t.id] {
+				h.s.wrong("%s has failed %d times, of which %d were heard", t.id, t.hurt.count(), h.failures[t.id])
+			}
 		}
-		if t.failures > h.failures[t.id] {
-			h.s.wrong("%s has failed %d times, of which %d were heard", t.id, t.failures, h.failures[t.id])
-		}
+	}
+	if under != m.running.Len()+m.spare {
+		h.s.wrong("%d attempts are under way, of %d tasks, %d of them backups", under, m.running.Len(), m.spare)
 	}
 }
 
