@@ -3,6 +3,7 @@ package coordinator
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/millrace/millrace/job"
 )
@@ -136,7 +137,7 @@ func (m *Machine) lease(t *task, s *seat) Lease {
 	a := &attempt{task: t, try: t.try, seat: s, began: m.now, order: m.leases}
 	t.state, s.last, s.heard = leased, a, m.now
 	t.live = append(t.live, a)
-	l := Lease{Attempt: a.id(), Queued: m.now.Sub(t.since), Partitions: m.conf.Reducers}
+	l := Lease{Attempt: a.id(), Queued: m.now.Sub(t.waited(m.began)), Partitions: m.conf.Reducers}
 	if t.id.IsReduce() {
 		l.Partition, l.Arrivals = t.part, m.arrivals(0)
 		a.complete = l.All
@@ -145,6 +146,14 @@ func (m *Machine) lease(t *task, s *seat) Lease {
 	split := *t.split
 	l.Split, l.Skip, l.Cuts = &split, t.skip(), m.cuts
 	return l
+}
+
+// waited returns since when t waits, in a machine that began then.
+func (t *task) waited(began time.Time) time.Time {
+	if t.since.Before(began) {
+		return began
+	}
+	return t.since
 }
 
 // end takes back an attempt that is under way. Its task is tried again, ahead of what was not tried yet, unless it is under way elsewhere.

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"container/list"
+	"errors"
 	"fmt"
 	"time"
 
@@ -51,7 +52,7 @@ type Machine struct {
 	cuts    [][]byte // borders of partitions; nil: keys are hashed
 	void    []store.Handle
 
-	now time.Time // the latest that it was told
+	began, now time.Time // the first and the latest that it was told
 
 	mapsDone, redsDone         int
 	away                       int          // committed maps on nodes that were not heard of
@@ -82,6 +83,9 @@ func New(conf Config) *Machine {
 
 // At tells the machine what time it is.
 func (m *Machine) At(now time.Time) {
+	if m.began.IsZero() {
+		m.began = now
+	}
 	if now.After(m.now) {
 		m.now = now
 	}
@@ -165,9 +169,12 @@ func (m *Machine) add(s *job.Split) *task {
 // give up what the other one counts.
 func (m *Machine) succeeded(s Sender) bool { return s.Job == m.conf.Job && s.Epoch > m.conf.Epoch }
 
+// ErrSucceeded ends the work of a coordinator of which another one has become the successor. The job goes on there: what it made must stay.
+var ErrSucceeded = errors.New("took over")
+
 // stepDown ends this coordinator's work for good.
 func (m *Machine) stepDown(epoch uint64) []Effect {
-	return m.fail(fmt.Errorf("coordinator of epoch %d: that of epoch %d took over", m.conf.Epoch, epoch))
+	return m.fail(fmt.Errorf("coordinator of epoch %d: that of epoch %d %w", m.conf.Epoch, epoch, ErrSucceeded))
 }
 
 // admit checks who speaks and returns why that is refused, "" if it is not.

@@ -192,9 +192,10 @@ func (s *simulation) checkOutput(visible map[store.Key]bool) error {
 	by := s.heads[s.store.by-1]
 	for i := range s.maps {
 		id := job.MapTask(i)
+		content := s.source(i, by.plan)
 		skip := map[int]string{}
 		for o := range objects {
-			if s.poison[i]>>o&1 == 1 {
+			if s.poison[content-s.content]>>o&1 == 1 {
 				skip[o] = "guest memory limit"
 			}
 		}
@@ -210,7 +211,7 @@ func (s *simulation) checkOutput(visible map[store.Key]bool) error {
 			}
 			want[store.Key(fmt.Sprintf("%s_failed/part-%05d.jsonl", outDir, i))] = fmt.Sprint(names)
 		}
-		variant := s.variant(by.committed[id], i, skip)
+		variant := s.variant(by.committed[id], content, skip)
 		if variant < 0 {
 			return fmt.Errorf("%s has committed what it did not emit", id)
 		}
@@ -219,7 +220,7 @@ func (s *simulation) checkOutput(visible map[store.Key]bool) error {
 			if skip[o] != "" {
 				continue
 			}
-			for _, r := range mapped(s.content+i, o, variant) {
+			for _, r := range mapped(content, o, variant) {
 				all = append(all, r)
 				listed(&out, r.key, r.value)
 			}
@@ -260,12 +261,12 @@ func (s *simulation) checkOutput(visible map[store.Key]bool) error {
 }
 
 // variant returns which variant a map attempt committed, -1 if it is none.
-func (s *simulation) variant(c *Committed, i int, skip map[int]string) int {
+func (s *simulation) variant(c *Committed, content int, skip map[int]string) int {
 	for v := range variants {
 		if !s.chance && v > 0 {
 			break
 		}
-		if s.reducers > 0 && vectorOf(newKeptRun(s.content+i, v, s.reducers, skip).table) == c.Result.Vector {
+		if s.reducers > 0 && vectorOf(newKeptRun(content, v, s.reducers, skip).table) == c.Result.Vector {
 			return v
 		}
 		if s.reducers == 0 {
@@ -274,7 +275,7 @@ func (s *simulation) variant(c *Committed, i int, skip map[int]string) int {
 				if skip[o] != "" {
 					continue
 				}
-				for _, r := range mapped(s.content+i, o, v) {
+				for _, r := range mapped(content, o, v) {
 					listed(&out, r.key, r.value)
 				}
 			}

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -42,17 +43,23 @@ type head struct {
 	follows []*following
 	phase   phase
 	paused  bool
+	begun   bool // its machine has
+	plan    uint64
 	planned int
 	sealed  bool
 	outcome Outcome
 	err     error
 
+	resumed     bool // it goes on with a sealed plan
+	kept        int  // tasks that were committed then
+	quarantined int
+
 	seen      map[string]uint64 // incarnation of each node, as messages said
 	committed map[job.TaskID]*Committed
-	leases    map[job.AttemptID]holder
 	told      map[job.AttemptID]map[job.TaskID]Run // what each reduce was
 	beaten    map[job.AttemptID]bool
 	failures  map[job.TaskID]int // that it heard of
+	failedOn  map[string]map[job.TaskID]bool
 
 	about   string                   // node that the event is about
 	reduces map[job.AttemptID]string // that were leased before it, and where
@@ -60,8 +67,8 @@ type head struct {
 
 // A holder is who was given a lease.
 type holder struct {
-	node        string
-	incarnation uint64
+	node               string
+	incarnation, epoch uint64
 }
 
 // An ask is a want whose answer is not there yet.
@@ -84,21 +91,20 @@ func (s *simulation) newHead() *head {
 	h := &head{
 		s: s, epoch: s.epoch, store: &process{jobStore: s.store, epoch: s.epoch},
 		seen:      make(map[string]uint64),
-		committed: make(map[job.TaskID]*Committed), leases: make(map[job.AttemptID]holder), beaten: make(map[job.AttemptID]bool),
+		committed: make(map[job.TaskID]*Committed), beaten: make(map[job.AttemptID]bool),
 		told: make(map[job.AttemptID]map[job.TaskID]Run), failures: make(map[job.TaskID]int),
-		reduces: make(map[job.AttemptID]string),
+		failedOn: make(map[string]map[job.TaskID]bool),
+		reduces:  make(map[job.AttemptID]string),
 	}
 	if s.storeFaults && !s.quiet() {
 		h.store.seed = s.seed*31 + s.epoch
 		s.faults-- // what it loses by them is bounded too
 	}
-	m := New(Config{
-		Job: "j", Epoch: h.epoch, Reducers: s.reducers, Patience: time.Second,
-		Tolerates: func(failed, _ int64) bool { return s.tolerant || failed == 0 },
-	})
+	s.log = append(s.log, entry{epoch: h.epoch, lead: true})
+	m := h.resume()
 	c := &Coordinator{
 		opts: Options{
-			Log: h, Discard: h.discard, Committed: h.counts,
+			Log: h, Discard: h.discard, Committed: h.counts, Revoke: h.revoke, Quarantine: h.quarantine,
 			Now: func() time.Time { return s.now }, Hold: time.Second,
 		},
 		cancel: func() {}, ended: make(chan struct{}),
@@ -106,6 +112,54 @@ func (s *simulation) newHead() *head {
 	h.loop = newLoop(c, m)
 	s.heads = append(s.heads, h)
 	return h
+}
+
+// resume makes a machine of what the log says, and reads the log once more for what is to be checked.
+func (h *head) resume() *Machine {
+	s := h.s
+	var r Replay
+	for _, e := range s.log {
+		if err := r.Take(e.lead, e.record); err != nil {
+			s.wrong("%v: %v", h, err)
+		}
+		var rec Record
+		if e.lead {
+			continue
+		}
+		if err := json.Unmarshal(e.record, &rec); err != nil {
+			s.wrong("%v: %v", h, err)
+		}
+		switch {
+		case rec.Begun != 0:
+			h.plan, h.sealed = rec.Begun, false
+			clear(h.committed)
+		case rec.Plan != "":
+			h.sealed = true
+		case rec.Committed != nil:
+			h.committed[rec.Committed.Attempt.Task] = rec.Committed
+		case rec.Lost != "":
+			delete(h.committed, rec.Lost)
+		}
+	}
+	if !h.sealed {
+		h.plan = h.epoch
+		clear(h.committed)
+	} else {
+		h.planned, h.resumed, h.kept = s.maps, true, len(h.committed)
+	}
+	m, err := Resume(Config{
+		Job: "j", Epoch: h.epoch, Reducers: s.reducers, Patience: time.Second,
+		Tolerates: func(failed, _ int64) bool { return s.tolerant || failed == 0 },
+	}, &r, slices.Clone(s.plans[r.Begun]))
+	if err != nil {
+		s.wrong("%v: %v", h, err)
+		return New(Config{})
+	}
+	if s.epoch > 1 {
+		s.note("%v goes on with %d tasks committed; plan %d, sealed: %t", h, len(h.committed), h.plan, h.sealed)
+	}
+	m.At(s.now)
+	return m
 }
 
 func (h *head) String() string { return fmt.Sprintf("coordinator %d", h.epoch) }
@@ -123,6 +177,7 @@ func (h *head) take() {
 	var err error
 	h.claim, err = commit.Take(bg, h.store, outDir, "j", &commit.Options{
 		Name: "out", Owner: commit.Owner{Host: "here", PID: int(h.epoch)}, Float64: h.s.r.Float64,
+		Resume: true,
 		// Those before are dead, or silent for so long that they are taken for it.
 		Dead: func(o commit.Owner) (dead, known bool) { return o.PID < int(h.epoch), true },
 	})
@@ -147,18 +202,19 @@ func (h *head) die() {
 	}
 }
 
-// Append is the job log, which the latest epoch alone may write.
+// Append is the job log, which the latest epoch alone may write. It may fail and have appended.
 func (h *head) Append(_ context.Context, record []byte) error {
 	s := h.s
 	if h.epoch != s.epoch {
 		return errFenced
 	}
-	crash := s.fault(40)
+	crash, unknown := s.fault(40), s.fault(100)
 	if crash && s.r.IntN(2) == 0 {
 		h.die()
 		return errFault
 	}
 	s.note("log: %s", record[:min(len(record), 80)])
+	s.log = append(s.log, entry{epoch: h.epoch, record: bytes.Clone(record)})
 	if lost, ok := bytes.CutPrefix(record, []byte(`{"lost":"`)); ok {
 		id := job.TaskID(lost[:bytes.IndexByte(lost, '"')])
 		if h.committed[id] == nil {
@@ -168,6 +224,10 @@ func (h *head) Append(_ context.Context, record []byte) error {
 	}
 	if crash {
 		h.die()
+	} else if unknown {
+		s.note("%v does not hear of it", h)
+	}
+	if crash || unknown {
 		return errFault
 	}
 	return nil
@@ -179,11 +239,29 @@ func (h *head) counts(c *Committed) {
 	if by := h.committed[c.Attempt.Task]; by != nil {
 		s.wrong("%s commits after %s did", c.Attempt, by.Attempt)
 	}
-	given, ok := h.leases[c.Attempt]
-	if !ok || given.node != c.Node || given.incarnation < h.seen[c.Node] {
-		s.wrong("%s commits on %s, in incarnation %d or later; it was leased to %v", c.Attempt, c.Node, h.seen[c.Node], given)
+	given, ok := s.leases[c.Attempt]
+	if !ok || given.epoch != h.epoch || given.node != c.Node || given.incarnation != c.Incarnation || given.incarnation < h.seen[c.Node] {
+		s.wrong("%s commits on %s, in incarnation %d, now %d, under %v; it was leased to %v", c.Attempt, c.Node, c.Incarnation, h.seen[c.Node], h, given)
 	}
 	h.committed[c.Attempt.Task] = c
+}
+
+// revoke tells a node that it works in vain.
+func (h *head) revoke(r Revoke) {
+	if by := h.committed[r.Attempt.Task]; by == nil || by.Attempt == r.Attempt {
+		h.s.wrong("%s is revoked, and %v counts", r.Attempt, by)
+	}
+	n := h.s.byName(r.Node)
+	h.s.send(n, func() { n.revoked(r) })
+}
+
+// quarantine sees whether there is a reason.
+func (h *head) quarantine(q Quarantine) {
+	h.quarantined++
+	h.s.note("%v quarantines %s: %s", h, q.Node, q.Reason)
+	if n := len(h.failedOn[q.Node]); n < leastSuspects {
+		h.s.wrong("%s is quarantined, where %d tasks failed", q.Node, n)
+	}
 }
 
 func (h *head) discard(_ context.Context, hd store.Handle) error {
@@ -242,6 +320,10 @@ func (h *head) judge(from caller, s Sender, e func(Ticket) Event) {
 	if b, ok := e(0).(Broken); ok {
 		h.failures[b.Failure.Attempt.Task]++
 		h.failures[b.Failure.Run.Task]++
+		h.failsOn(s.Node, b.Failure.Attempt.Task)
+		if r := b.Failure.Run; r.Task != "" {
+			h.failsOn(h.s.leases[r].node, r.Task)
+		}
 	}
 	h.loop.judge(bg, e, answer)
 	select {
@@ -260,6 +342,13 @@ func (h *head) judge(from caller, s Sender, e func(Ticket) Event) {
 	default:
 	}
 	h.settle()
+}
+
+func (h *head) failsOn(node string, t job.TaskID) {
+	if h.failedOn[node] == nil {
+		h.failedOn[node] = make(map[job.TaskID]bool)
+	}
+	h.failedOn[node][t] = true
 }
 
 // settle sends the answers that are there, and looks at what became of the machine.
@@ -352,8 +441,11 @@ func (h *head) look() {
 				h.s.wrong("%s is in state %d with %d attempts", t.id, t.state, len(t.live))
 			}
 			under += len(t.live)
+			if len(t.live) == 2 && t.live[0].seat.host == t.live[1].seat.host {
+				h.s.wrong("%s has both attempts on one node", t.id)
+			}
 			for _, a := range t.live {
-				if _, ok := h.leases[a.id()]; !ok && !h.loop.broken {
+				if _, ok := h.s.leases[a.id()]; !ok && !h.loop.broken {
 					h.s.wrong("%s is leased and nobody was told", a.id())
 				}
 			}
@@ -388,6 +480,9 @@ func (h *head) tell(to job.AttemptID, a Arrivals) {
 		if c := h.committed[r.Attempt.Task]; c == nil || c.Attempt != r.Attempt || c.Node != r.Node || c.Result.Vector != r.Vector {
 			s.wrong("%s is to merge %+v, which does not count", to, r)
 		}
+		if h.seen[r.Node] == 0 {
+			s.wrong("%s is to merge %+v of a node that was not heard of", to, r)
+		}
 		told[r.Attempt.Task] = r
 	}
 	if !a.All {
@@ -412,13 +507,16 @@ func (h *head) granted(a *ask, l Lease) {
 		s.note("%v leases %v to %v: skip %v, merge %v", h, l.Attempt, a.from, l.Skip, l.Runs)
 	}
 	if l.Attempt.Task != "" {
-		if by, ok := h.leases[l.Attempt]; ok {
+		if by, ok := s.leases[l.Attempt]; ok {
 			s.wrong("%s is leased again, first to %v", l.Attempt, by)
+		}
+		if by := h.committed[l.Attempt.Task]; by != nil {
+			s.wrong("%s is leased, and %s counts", l.Attempt, by.Attempt)
 		}
 		if a.sender.Epoch != h.epoch || a.sender.Incarnation < h.seen[a.sender.Node] {
 			s.wrong("%s is leased to %+v", l.Attempt, a.sender)
 		}
-		h.leases[l.Attempt] = holder{a.sender.Node, a.sender.Incarnation}
+		s.leases[l.Attempt] = holder{a.sender.Node, a.sender.Incarnation, h.epoch}
 		if l.Queued < 0 || l.Queued > s.now.Sub(start) {
 			s.wrong("%s waited %v, and the job began %v ago", l.Attempt, l.Queued, s.now.Sub(start))
 		}
@@ -457,10 +555,14 @@ func (h *head) act() {
 func (h *head) work() {
 	s := h.s
 	switch k := s.r.IntN(8); {
+	case !h.begun:
+		h.begun = true
+		h.step(Started{})
 	case h.planned < s.maps && k < 6:
-		id := job.MapTask(h.planned)
+		split := job.Split{Task: job.MapTask(h.planned), Offset: int64(h.plan), Objects: objects, Nodes: s.names[:s.r.IntN(2)]}
 		h.planned++
-		h.step(Planned{job.Split{Task: id, Objects: objects, Nodes: s.names[:s.r.IntN(2)]}})
+		s.plans[h.plan] = append(s.plans[h.plan], split)
+		h.step(Planned{split})
 	case h.planned == s.maps && !h.sealed && k < 6:
 		h.sealed = true
 		h.step(Sealed{"d"})
@@ -528,6 +630,12 @@ func (h *head) fails(err error) {
 
 // release ends the process in good order.
 func (h *head) release(err error) {
+	if errors.Is(err, ErrSucceeded) || errors.Is(err, errFenced) || errors.Is(err, errFault) {
+		h.s.note("%v leaves: %v", h, brief(err))
+		h.claim.Leave()
+		h.phase, h.asks, h.follows, h.store.dead = gone, nil, nil, true
+		return
+	}
 	rerr := h.claim.Release(bg)
 	h.s.note("%v releases its claim: %v", h, brief(rerr))
 	if rerr != nil && !errors.Is(rerr, errFault) {
@@ -535,7 +643,7 @@ func (h *head) release(err error) {
 	}
 	h.phase, h.asks, h.follows = gone, nil, nil
 	switch {
-	case h.epoch != h.s.epoch, errors.Is(err, errFault), errors.Is(err, commit.ErrLost), errors.Is(err, errFenced):
+	case h.epoch != h.s.epoch, errors.Is(err, commit.ErrLost):
 		// Another one does it, or will.
 	default:
 		h.s.finish(err)

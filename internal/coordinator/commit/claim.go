@@ -136,6 +136,9 @@ func (c *Claim) contend(ctx context.Context) error {
 	var dead []string
 	for name, doc := range others {
 		gone, known := c.out.opts.Dead(doc.Owner)
+		if c.out.opts.Fenced && doc.Job == c.doc.Job {
+			gone, known = true, true
+		}
 		switch {
 		case known && !gone:
 			return &claimedError{doc}
@@ -273,7 +276,8 @@ func (c *Claim) Err() error {
 	}
 }
 
-// Finished returns what Take published because an earlier job had decided so, nil if there was no such decision.
+// Finished returns what Take published because an earlier job had decided so, or, with Resume, what this one had published already;
+// nil if there was no such decision.
 func (c *Claim) Finished() *job.Manifest { return c.finished }
 
 // Uploads returns the record of this job's uploads.
@@ -301,6 +305,10 @@ func (c *Claim) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.out.opts.Resume && found && m != nil && m.Job == c.doc.Job {
+		c.finished, c.old = m, m
+		return nil
+	}
 	if !c.out.opts.Overwrite {
 		if found {
 			return ErrExists
@@ -310,6 +318,9 @@ func (c *Claim) open(ctx context.Context) error {
 		}
 	}
 	c.old = m
+	if c.out.opts.Resume {
+		return nil
+	}
 	return c.out.sweep(ctx, c.name, nil)
 }
 
@@ -349,6 +360,9 @@ func (c *Claim) Release(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Leave ends the claim as the death of its process would: all stays as it is, for the job's next coordinator.
+func (c *Claim) Leave() { c.stop() }
 
 // withdraw stops beating and removes the claim.
 func (c *Claim) withdraw(ctx context.Context) error {

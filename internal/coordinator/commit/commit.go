@@ -83,6 +83,11 @@ type Options struct {
 	Name      string // the output's URI, for errors; "" means the key of its manifest
 	Overwrite bool   // go on over an existing output, which stays as it is until the decision
 
+	// Resume has the job go on with what it left there under another coordinator: its uploads and its plan stay.
+	Resume bool
+	// Fenced says that whoever else claims the output for this job cannot decide any more, and is as good as dead.
+	Fenced bool
+
 	Owner   Owner                          // who claims; the zero value means this process
 	Dead    func(Owner) (dead, known bool) // whether a process is gone; nil asks /proc. Not known: its beat decides
 	Float64 func() float64                 // randomness in [0, 1) for waits and names; nil means math/rand/v2
