@@ -173,6 +173,7 @@ func (s *simulation) checkFailure() error {
 	}
 	switch text := s.result.Error(); {
 	case errors.Is(s.result, errCancelled):
+	case s.storeFaults && errors.Is(s.result, errFault):
 	case poisoned && !s.tolerant && strings.Contains(text, "more than the job tolerates; "):
 	case s.chance && strings.Contains(text, "m-0000") && strings.Contains(text, "not deterministic"):
 	case s.refusals && strings.HasSuffix(text, "refused"):

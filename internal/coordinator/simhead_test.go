@@ -17,6 +17,7 @@ import (
 var (
 	errCancelled = errors.New("cancelled by its user")
 	errFenced    = errors.New("another coordinator took over")
+	errLog       = errors.New("the log does not answer")
 	bg           = context.Background()
 )
 
@@ -190,6 +191,11 @@ func (h *head) take() {
 		h.die()
 	case h.claim.Finished() != nil:
 		h.phase = published
+	case h.s.ended != nil:
+		h.s.note("%v finds that the job has ended: %v", h, h.s.ended)
+		h.phase = gone
+		_ = h.claim.Release(bg)
+		h.s.finish(h.s.ended)
 	}
 }
 
@@ -211,7 +217,7 @@ func (h *head) Append(_ context.Context, record []byte) error {
 	crash, unknown := s.fault(40), s.fault(100)
 	if crash && s.r.IntN(2) == 0 {
 		h.die()
-		return errFault
+		return errLog
 	}
 	s.note("log: %s", record[:min(len(record), 80)])
 	s.log = append(s.log, entry{epoch: h.epoch, record: bytes.Clone(record)})
@@ -228,7 +234,7 @@ func (h *head) Append(_ context.Context, record []byte) error {
 		s.note("%v does not hear of it", h)
 	}
 	if crash || unknown {
-		return errFault
+		return errLog
 	}
 	return nil
 }
@@ -628,24 +634,31 @@ func (h *head) fails(err error) {
 	h.release(err)
 }
 
-// release ends the process in good order.
+// release ends the process in good order. A job that has failed ends in the log first: who cannot write that any more has a successor, to whom all that is there
+// belongs.
 func (h *head) release(err error) {
-	if errors.Is(err, ErrSucceeded) || errors.Is(err, errFenced) || errors.Is(err, errFault) {
-		h.s.note("%v leaves: %v", h, brief(err))
-		h.claim.Leave()
-		h.phase, h.asks, h.follows, h.store.dead = gone, nil, nil, true
-		return
+	s := h.s
+	if err != nil && !errors.Is(err, commit.ErrLost) {
+		if errors.Is(err, ErrSucceeded) || errors.Is(err, errFenced) || errors.Is(err, errLog) || h.Append(bg, []byte(`{"ended":{}}`)) != nil {
+			s.note("%v leaves: %v", h, brief(err))
+			h.claim.Leave()
+			h.phase, h.asks, h.follows, h.store.dead = gone, nil, nil, true
+			return
+		}
+		s.ended = err
 	}
 	rerr := h.claim.Release(bg)
-	h.s.note("%v releases its claim: %v", h, brief(rerr))
+	s.note("%v releases its claim: %v", h, brief(rerr))
 	if rerr != nil && !errors.Is(rerr, errFault) {
-		h.s.wrong("%v: %v", h, rerr)
+		s.wrong("%v: %v", h, rerr)
 	}
 	h.phase, h.asks, h.follows = gone, nil, nil
 	switch {
-	case h.epoch != h.s.epoch, errors.Is(err, commit.ErrLost):
+	case h.epoch != s.epoch, errors.Is(err, commit.ErrLost):
 		// Another one does it, or will.
+	case err != nil && s.store.decided != nil:
+		s.note("whoever comes next finishes what was decided")
 	default:
-		h.s.finish(err)
+		s.finish(err)
 	}
 }

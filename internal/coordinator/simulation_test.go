@@ -173,6 +173,7 @@ type simulation struct {
 	// What is durable: the job log, and plans that were begun, by epoch.
 	log    []entry
 	plans  map[uint64][]job.Split
+	ended  error                    // as the log says that the job did
 	leases map[job.AttemptID]holder // by any coordinator
 
 	names []string
