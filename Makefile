@@ -17,6 +17,8 @@ demo: build ## Search and count 10,000 mails in a store made for it, and check t
 test: deps ## Run all tests, built as users get them; race has those with cgo.
 	CGO_ENABLED=0 $(GO) test -timeout 30m ./...
 	$(GO) test -C bench/gateway ./...
+	$(GO) test -C deploy/check ./...
+	$(GO) test -C internal/crashfs/mount ./...
 
 .PHONY: race
 race: deps ## Run all tests under the race detector.
@@ -43,6 +45,10 @@ bench-shuffle: deps ## Measure netpipes, sorting, grouping and counting beside w
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Netpipe -benchtime 2s -count 3 ./shuffle ./shuffle/flight
 	$(GO) test -run '^$$' -bench '^Benchmark(Sorter|Merge|Section)$$' -benchtime 300ms ./shuffle
 	$(GO) test -run '^$$' -bench '^Benchmark(Sort|GroupBy|Overlap|WordCount|Skew)$$' -benchtime 1x -timeout 8h ./bench
+
+.PHONY: bench-cluster
+bench-cluster: deps ## Measure jobs on several nodes: a search on the nodes of a Swift beside one through its proxy, of 5,000 mails.
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Swift -benchtime 3x -timeout 60m ./bench/cluster
 
 .PHONY: bench-sandbox
 bench-sandbox: export LATENCY = $(CURDIR)/bin/latency
@@ -87,6 +93,11 @@ soak-hotkey: deps ## Reduce a key with a hundred million values, as WebAssembly 
 .PHONY: soak-cluster
 soak-cluster: ## Check 200 histories of job logs on three servers that are killed, stopped and cut off; fill their disks.
 	$(GO) test -count=1 -v -run '^(TestHistories|TestFullDisks)$$' -timeout 120m ./internal/cluster -cluster.histories 200
+
+.PHONY: soak-power
+soak-power: deps ## Cut the power of servers of job logs, alone and of three, and of the disk of an output, 200 times each.
+	$(GO) test -count=1 -v -run '^TestPowerLoss$$' -timeout 180m ./internal/cluster -power.losses 200
+	$(GO) test -count=1 -v -run '^TestPowerLoss$$' -timeout 60m ./internal/chaos -power.losses 200
 
 .PHONY: soak-sandbox
 soak-sandbox: deps ## Restore a guest a million times; open 10,000 damaged modules, in a jail and in jobs, as root and as an ordinary user.

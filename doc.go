@@ -5,8 +5,9 @@
 // and for what lies below it, unless another line names that. Tests may import more.
 //
 //	cmd/millrace   bench/demo   bench/sdkloop   bench/plainwords   bench   internal/chaos   job/jobtest
-//	internal/local   internal/demo
-//	internal/agent
+//	internal/local   internal/clustertest   internal/demo   placement/sim
+//	internal/agent   internal/server
+//	internal/coordinator/brief
 //	internal/cluster   internal/runner
 //	internal/coordinator/plan   internal/coordinator/commit   job/jobfile
 //	internal/coordinator
@@ -17,8 +18,9 @@
 //	job
 //	mapper   reducer
 //	internal/pattern   internal/inflate   internal/hostfn
-//	internal/codecache   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/tempdir   internal/guest   internal/identity   store/s3   store/swift   store/file   store/mem   store/storetest
-//	internal/remote
+//	internal/locate   internal/home
+//	internal/codecache   internal/crashfs   internal/gatewaytest   internal/swifttest   internal/latency   internal/mailgen   internal/netlab   internal/telemetry   internal/tempdir   internal/guest   internal/identity   store/s3   store/swift   store/file   store/mem   store/storetest
+//	internal/remote   internal/built
 //	store
 //
 // What users copy imports only what users can:
@@ -34,8 +36,10 @@
 //	github.com/nats-io                       internal/cluster
 //	github.com/ncw/swift                     store/swift
 //	github.com/pierrec/lz4                   shuffle
+//	github.com/prometheus                    internal/telemetry
 //	github.com/schollz/progressbar           cmd/millrace
 //	github.com/tetratelabs/wazero            sandbox
+//	go.opentelemetry.io                      internal/telemetry
 //	go.yaml.in/yaml                          job/jobfile
 //	google.golang.org/grpc                   shuffle/flight
 package millrace

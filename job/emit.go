@@ -7,7 +7,7 @@ import (
 // An emitter encodes records on their way out. Its first error sticks; nothing is emitted after it.
 type emitter[K Key, V any] struct {
 	keys   guest.Codec[K]
-	values guest.Codec[V]
+	values *guest.Encoder[V]
 	out    Output
 	parts  partitioner[K]
 	key    []byte

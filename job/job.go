@@ -52,7 +52,7 @@ func MapReduce[K Key, V, A, R any](m func(*mapper.Object, func(K, V)) error, r r
 	j.desc = guest.Description{ABI: guest.ABI, Key: keys.Type, Acc: accs.Type, Result: results.Type, Stock: r.Stock(), Partitions: partitions(opts)}
 	j.mapper = func(out Output) func(*mapper.Object) error {
 		if r.Stock() != "" || r.Merge == nil || r.Group != nil {
-			e := &emitter[K, A]{keys: keys, values: accs, out: out, parts: partitionerOf(opts, out)}
+			e := &emitter[K, A]{keys: keys, values: accs.Encoder(), out: out, parts: partitionerOf(opts, out)}
 			emit := func(k K, v V) { e.emit(k, r.Lift(v)) }
 			return func(obj *mapper.Object) error { return e.end(m(obj, emit)) }
 		}
@@ -74,7 +74,7 @@ func MapGroup[K Key, V, R any](m func(*mapper.Object, func(K, V)) error, r func(
 	keys, values, results := codec[K](j, "key"), codec[V](j, "value"), codec[R](j, "result")
 	j.desc = guest.Description{ABI: guest.ABI, Key: keys.Type, Acc: values.Type, Result: results.Type, Partitions: partitions(opts)}
 	j.mapper = func(out Output) func(*mapper.Object) error {
-		e := &emitter[K, V]{keys: keys, values: values, out: out, parts: partitionerOf(opts, out)}
+		e := &emitter[K, V]{keys: keys, values: values.Encoder(), out: out, parts: partitionerOf(opts, out)}
 		emit := e.emit
 		return func(obj *mapper.Object) error { return e.end(m(obj, emit)) }
 	}

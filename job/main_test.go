@@ -56,6 +56,14 @@ type answers struct {
 	ends []string
 }
 
+// Records writes down what came together with how many there were of it.
+func (a *answers) Records(key, value []byte, n int64) error {
+	if n > 1 {
+		value = fmt.Appendf(nil, "%d×%s", n, value)
+	}
+	return a.Record(key, value)
+}
+
 func (a *answers) OK()                { a.ends = append(a.ends, "OK") }
 func (a *answers) Fail(reason string) { a.ends = append(a.ends, reason) }
 

@@ -98,7 +98,30 @@ type Counters struct {
 	LogDropped int64 `json:"log_dropped"` // of those, lines over the limit
 	Restored   int64 `json:"restored"`    // objects for which the program was brought back to a snapshot, not started
 
+	Input Reading `json:"input,omitzero"` // from where objects were read
+
 	Channels Traffic `json:"channels,omitempty"` // of a job that has channels, by their names
+}
+
+// A Reading says from where objects were read, and where they were mapped.
+type Reading struct {
+	Local       int64 `json:"local"` // objects read from disks of the node that mapped them
+	LocalBytes  int64 `json:"local_bytes"`
+	Remote      int64 `json:"remote"` // objects read from their store over the network
+	RemoteBytes int64 `json:"remote_bytes"`
+	Placed      int64 `json:"placed"` // map tasks whose objects lie on nodes that are known
+	Near        int64 `json:"near"`   // of those, done on one of these nodes
+}
+
+// Plus returns r and sign times s together.
+func (r Reading) Plus(s Reading, sign int64) Reading {
+	r.Local += sign * s.Local
+	r.LocalBytes += sign * s.LocalBytes
+	r.Remote += sign * s.Remote
+	r.RemoteBytes += sign * s.RemoteBytes
+	r.Placed += sign * s.Placed
+	r.Near += sign * s.Near
+	return r
 }
 
 // A Result is how a job ended, for whoever started it.

@@ -97,7 +97,7 @@ func reduceGroup[V, A, R any](in *records, accs guest.Codec[A], r reducer.Reduce
 func reduceGroups[K Key, V, R any](in *records, keys guest.Codec[K], decode func(enc []byte) (V, error), results guest.Codec[R],
 	r func(K, iter.Seq[V], func(K, R)) error, emit func(key, result []byte) error) error {
 	var key []byte
-	out := &emitter[K, R]{keys: keys, values: results, out: resultsOnly(emit)}
+	out := &emitter[K, R]{keys: keys, values: results.Encoder(), out: resultsOnly(emit)}
 	if err := in.advance(); err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ func MapSorted[K, S Key, V, R any](m func(*mapper.Object, func(K, S, V)) error, 
 	keys, orders, values, results := codec[K](j, "key"), codec[S](j, "sort key"), codec[V](j, "value"), codec[R](j, "result")
 	j.desc = guest.Description{ABI: guest.ABI, Key: keys.Type, Acc: guest.Bytes, Result: results.Type, Partitions: partitions(opts)}
 	j.mapper = func(out Output) func(*mapper.Object) error {
-		e := &sortedEmitter[K, S, V]{emitter: emitter[K, V]{keys: keys, values: values, out: out, parts: partitionerOf(opts, out)}, orders: orders}
+		e := &sortedEmitter[K, S, V]{emitter: emitter[K, V]{keys: keys, values: values.Encoder(), out: out, parts: partitionerOf(opts, out)}, orders: orders}
 		emit := e.emit
 		return func(obj *mapper.Object) error { return e.end(m(obj, emit)) }
 	}

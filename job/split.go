@@ -1,7 +1,7 @@
 package job
 
 // A Split is what one map task reads, as the coordinator knows it: the header of a list of objects that lies in the plan.
-// Its objects are consecutive in the key order of the plan.
+// Its objects are in the order of inputs and keys; those of one split follow on those of the split before where the order of what a job makes depends on it.
 type Split struct {
 	Task    TaskID   `json:"task"`
 	Shard   string   `json:"shard"`  // name of the plan shard that holds its list

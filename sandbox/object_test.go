@@ -30,11 +30,11 @@ type answer struct {
 	failed  string
 }
 
-func (a *answer) Record(_, _ []byte) error { a.records++; return nil }
-func (a *answer) Text([]byte) error        { a.records++; return nil }
-func (a *answer) Count(string, int64)      {}
-func (a *answer) Fail(reason string)       { a.failed = reason }
-func (a *answer) OK()                      {}
+func (a *answer) Records(_, _ []byte, n int64) error { a.records += int(n); return nil }
+func (a *answer) Text([]byte) error                  { a.records++; return nil }
+func (a *answer) Count(string, int64)                {}
+func (a *answer) Fail(reason string)                 { a.failed = reason }
+func (a *answer) OK()                                {}
 
 // mapMail runs a guest of the SDK over one mail, as a runner does.
 func mapMail(g Guest, key string, body []byte) (answer, error) {

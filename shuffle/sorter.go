@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math/bits"
 	"slices"
 
 	"github.com/zeebo/xxh3"
@@ -47,6 +48,7 @@ type Sorter struct {
 	table   table
 	parts   []Section // of the records in memory
 	scratch []byte
+	doubled [2][]byte
 }
 
 // NewSorter returns an empty Sorter, which must be started. Nil opts mean defaults.
@@ -93,11 +95,16 @@ func (s *Sorter) clear() {
 
 // Add takes one record; it copies key and value. After an error of the writer all further calls fail with it; after ErrTooLarge
 // the record was not added and the others are still there.
-func (s *Sorter) Add(key, value []byte) error { return s.AddTo(s.partition(key), key, value) }
+func (s *Sorter) Add(key, value []byte) error { return s.AddTimes(key, value, 1) }
 
-// AddTo is Add for a record of a partition that the caller decides, which is the same for each key. Where records are combined, it is an error if a key
+// AddTimes takes n equal records, which cost little more than one if records are combined.
+func (s *Sorter) AddTimes(key, value []byte, n int64) error {
+	return s.AddTo(s.partition(key), key, value, n)
+}
+
+// AddTo is AddTimes for records of a partition that the caller decides, which is the same for each key. Where records are combined, it is an error if a key
 // goes to another partition than before.
-func (s *Sorter) AddTo(part int, key, value []byte) error {
+func (s *Sorter) AddTo(part int, key, value []byte, n int64) error {
 	if s.err != nil {
 		return s.err
 	}
@@ -109,30 +116,61 @@ func (s *Sorter) AddTo(part int, key, value []byte) error {
 	}
 	h := xxh3.HashSeed(key, s.opts.DigestKey)
 	sum := xxh3.HashSeed(value, h)
-	if s.opts.Combine != nil {
-		if place := s.find(h, key); place != 0 {
-			if s.opts.Placed && s.place(key, place) != part {
-				return fmt.Errorf("a key is of partition %d, and of %d", s.place(key, place), part)
-			}
-			if done, err := s.combine(h, place, key, value, part); err != nil {
-				return err
-			} else if done {
-				s.count(part, sum)
-				return nil
-			}
-			s.spill() // there is no room for what they combine to
+	if s.opts.Combine == nil {
+		for ; n > 0 && s.err == nil; n-- {
+			s.insert(h, key, value, part, sum, 1)
+		}
+		return s.err
+	}
+	if n > 1 {
+		var err error
+		if value, err = s.times(key, value, n); err != nil {
+			return err
 		}
 	}
-	s.insert(h, key, value, part, sum)
+	if place := s.find(h, key); place != 0 {
+		if s.opts.Placed && s.place(key, place) != part {
+			return fmt.Errorf("a key is of partition %d, and of %d", s.place(key, place), part)
+		}
+		if done, err := s.combine(h, place, key, value, part); err != nil {
+			return err
+		} else if done {
+			s.count(part, sum, n)
+			return nil
+		}
+		s.spill() // there is no room for what they combine to
+	}
+	s.insert(h, key, value, part, sum, n)
 	return s.err
 }
 
-// count counts a record that was added to those in memory.
-func (s *Sorter) count(part int, sum uint64) {
+// times returns what n equal values combine to; it is valid until the next call.
+func (s *Sorter) times(key, value []byte, n int64) ([]byte, error) {
+	all := value
+	for bit := bits.Len64(uint64(n)) - 2; bit >= 0; bit-- {
+		all = s.double(all, all)
+		if n>>bit&1 != 0 {
+			all = s.double(all, value)
+		}
+		if len(key)+len(all) > MaxRecord {
+			return nil, combinedTooLarge(len(key) + len(all))
+		}
+	}
+	return all, nil
+}
+
+// double combines two values, of which the first may be what it returned before.
+func (s *Sorter) double(a, b []byte) []byte {
+	s.doubled[0], s.doubled[1] = s.doubled[1], s.opts.Combine(s.doubled[0][:0], a, b)
+	return s.doubled[1]
+}
+
+// count counts n equal records that were added to those in memory.
+func (s *Sorter) count(part int, sum uint64, n int64) {
 	p := &s.parts[part]
-	p.Emitted++
-	p.Digest += sum
-	s.emitted++
+	p.Emitted += n
+	p.Digest += sum * uint64(n)
+	s.emitted += n
 }
 
 // combine combines value into the record at place. It reports false if there is no room for the result.
@@ -141,7 +179,7 @@ func (s *Sorter) combine(h, place uint64, key, value []byte, part int) (bool, er
 	n := len(s.scratch)
 	switch {
 	case len(key)+n > MaxRecord:
-		return false, fmt.Errorf("%w: combined to %s of %s", ErrTooLarge, mebibytes(int64(len(key)+n)), mebibytes(MaxRecord))
+		return false, combinedTooLarge(len(key) + n)
 	case s.replace(place, s.scratch):
 	case s.room(len(key)+2*n, 0):
 		s.move(h, place, key, s.scratch, part)
@@ -149,6 +187,10 @@ func (s *Sorter) combine(h, place uint64, key, value []byte, part int) (bool, er
 		return false, nil
 	}
 	return true, nil
+}
+
+func combinedTooLarge(n int) error {
+	return fmt.Errorf("%w: combined to %s of %s", ErrTooLarge, mebibytes(int64(n)), mebibytes(MaxRecord))
 }
 
 // Emitted returns the number of records added since Start.
@@ -195,16 +237,16 @@ func (s *Sorter) budget() int64 {
 	return sectionBuffers + max(s.opts.Budget-sectionBuffers, leastMemory)&^(itemSize-1)
 }
 
-// insert adds a record, after a spill if there is no room for it.
-func (s *Sorter) insert(h uint64, key, value []byte, part int, sum uint64) {
+// insert adds a record, which stands for n, after a spill if there is no room for it.
+func (s *Sorter) insert(h uint64, key, value []byte, part int, sum uint64, n int64) {
 	if s.memory == nil && s.err == nil {
 		s.memory, s.err = newRegion(s.budget() - sectionBuffers)
 	}
-	n := len(key) + len(value)
-	if !s.room(n, s.growth()) {
+	size := len(key) + len(value)
+	if !s.room(size, s.growth()) {
 		s.spill()
-		if !s.room(n, s.growth()) {
-			s.spillOne(key, value, part, sum)
+		if !s.room(size, s.growth()) {
+			s.spillOne(key, value, part, sum, n)
 			return
 		}
 	}
@@ -223,7 +265,7 @@ func (s *Sorter) insert(h uint64, key, value []byte, part int, sum uint64) {
 	}
 	s.records++
 	s.parts[part].Records++
-	s.count(part, sum)
+	s.count(part, sum, n)
 }
 
 // growth returns what the table needs for one more record.
@@ -353,16 +395,16 @@ func (s *Sorter) spill() {
 	s.clear()
 }
 
-// spillOne writes a run of one record that memory is too small for, when there are no others.
-func (s *Sorter) spillOne(key, value []byte, part int, sum uint64) {
+// spillOne writes a run of one record, which stands for n, that memory is too small for, when there are no others.
+func (s *Sorter) spillOne(key, value []byte, part int, sum uint64, n int64) {
 	if s.err != nil {
 		return
 	}
 	s.out.begin()
 	if s.err = s.out.add(key, value); s.err == nil {
-		s.end(&Section{Emitted: 1, Digest: sum}, part)
+		s.end(&Section{Emitted: n, Digest: sum * uint64(n)}, part)
 	}
-	s.emitted++
+	s.emitted += n
 }
 
 // end ends the section that is being written.

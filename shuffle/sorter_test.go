@@ -347,7 +347,7 @@ func TestSorterPlaced(t *testing.T) {
 		s.Start(&file, 0)
 		for _, r := range recs {
 			p := place(r.key)
-			if err := s.AddTo(p, []byte(r.key), []byte(r.value)); err != nil {
+			if err := s.AddTo(p, []byte(r.key), []byte(r.value), 1); err != nil {
 				t.Fatal(err)
 			}
 			want[p][r.key] += len(r.value)
@@ -387,13 +387,13 @@ func TestSorterPlaced(t *testing.T) {
 	s := NewSorter(&SorterOptions{Partitions: 2, Combine: join, Placed: true})
 	defer s.Close()
 	s.Start(io.Discard, 0)
-	if err := s.AddTo(2, nil, nil); err == nil {
+	if err := s.AddTo(2, nil, nil, 1); err == nil {
 		t.Error("a third partition of two was taken")
 	}
-	if err := s.AddTo(1, []byte("k"), []byte("v")); err != nil {
+	if err := s.AddTo(1, []byte("k"), []byte("v"), 1); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.AddTo(0, []byte("k"), []byte("v")); err == nil {
+	if err := s.AddTo(0, []byte("k"), []byte("v"), 1); err == nil {
 		t.Error("a key is of two partitions")
 	}
 }

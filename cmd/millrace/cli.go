@@ -25,6 +25,8 @@ type cli struct {
 	Run        runCmd                    `cmd:"" help:"Run a MapReduce job."`
 	Plan       planCmd                   `cmd:"" help:"Say what a job would read, and run nothing."`
 	Store      storeCmd                  `cmd:"" help:"List, read, write, probe and clean stores."`
+	Cluster    clusterCmd                `cmd:"" help:"Begin a cluster, join one, say how it is."`
+	Serve      serveCmd                  `cmd:"" help:"Lead the jobs of a cluster, or stand by."`
 	Doctor     doctorCmd                 `cmd:"" help:"Say what works on this machine, what is missing and what to do."`
 	Version    versionCmd                `cmd:"" help:"Print the version."`
 	Completion kongcompletion.Completion `cmd:"" help:"Print what a shell needs to complete millrace's command lines."`
@@ -79,6 +81,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 			{Key: "program", Title: "Program:"},
 			{Key: "limits", Title: "Limits, per object:"},
 			{Key: "store", Title: "Store:"},
+			{Key: "addresses", Title: "Addresses:"},
+			{Key: "engine", Title: "Another engine:"},
 			{Key: "other", Title: "Other:"},
 		}),
 	)
@@ -90,7 +94,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	if err != nil {
 		return report(stderr, usage(err))
 	}
-	ctx, stop := interrupts(context.Background(), stderr)
+	ctx, stop := context.Background(), func() {}
+	if _, sees := kctx.Selected().Target.Addr().Interface().(daemon); !sees {
+		ctx, stop = interrupts(ctx, stderr)
+	}
 	defer stop()
 	a := &app{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr}
 	err = kctx.Run(a)

@@ -36,6 +36,7 @@ type grepCmd struct {
 	outputFlags
 	limitFlags
 	storeFlags
+	diskFlags
 	Slots int `group:"other" placeholder:"N" help:"Objects searched at once (default: one per core)."`
 }
 
@@ -93,7 +94,7 @@ func (c *grepCmd) Run(a *app) error {
 	}
 
 	// grep makes what it prints safe for a terminal itself, so that its own colours stay.
-	x := &execution{outputFlags: &c.outputFlags, sorted: c.Sort, safe: true, noun: "match", counter: "matching_lines"}
+	x := &execution{outputFlags: &c.outputFlags, disks: &c.diskFlags, sorted: c.Sort, safe: true, noun: "match", counter: "matching_lines"}
 	if params.Separate {
 		x.skip = separator
 	}

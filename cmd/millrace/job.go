@@ -12,6 +12,7 @@ import (
 // An execution is how one job is run and shown.
 type execution struct {
 	*outputFlags
+	disks  *diskFlags
 	sorted bool
 	safe   bool   // the program itself makes what it prints safe for a terminal
 	clocks bool   // say what attempts took
@@ -23,6 +24,10 @@ type execution struct {
 
 // execute runs the job, shows its progress and sums it up.
 func (a *app) execute(spec *job.Spec, x *execution) (*job.Result, error) {
+	where, err := x.disks.where()
+	if err != nil {
+		return nil, err
+	}
 	scr := newScreen(a.stdout, a.stderr, x.RawOutput || x.safe)
 	p := newProgress(x.Progress, scr, x.noun)
 	var stdout io.Writer = scr
@@ -35,6 +40,7 @@ func (a *app) execute(spec *job.Spec, x *execution) (*job.Result, error) {
 	}
 	result, err := local.Run(a.ctx, spec, &local.Options{
 		Schemes:     schemes(),
+		Where:       where,
 		Stdout:      stdout,
 		Sorted:      x.sorted,
 		Progress:    p.start,

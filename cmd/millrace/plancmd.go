@@ -10,6 +10,7 @@ import (
 // A planCmd says what a job would do.
 type planCmd struct {
 	jobFlags
+	nearFlags
 	JSON bool `group:"output" name:"json" help:"Print JSON."`
 }
 
@@ -33,7 +34,7 @@ func (c *planCmd) Run(a *app) error {
 	if err := validate(spec); err != nil {
 		return err
 	}
-	s, err := local.Plan(a.ctx, spec, &local.Options{Schemes: schemes(), Stdout: a.stdout, Locate: locate})
+	s, err := local.Plan(a.ctx, spec, &local.Options{Schemes: schemes(), Stdout: a.stdout, Where: c.nearFlags.where()})
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 type runCmd struct {
 	jobFlags
 	outputFlags
+	diskFlags
 }
 
 func (c *runCmd) Help() string {
@@ -49,7 +50,7 @@ func (c *runCmd) Run(a *app) error {
 		return err
 	}
 	defer cleanup()
-	result, err := a.execute(spec, &execution{outputFlags: &c.outputFlags, clocks: true, noun: "record"})
+	result, err := a.execute(spec, &execution{outputFlags: &c.outputFlags, disks: &c.diskFlags, clocks: true, noun: "record"})
 	if err != nil {
 		return err
 	}

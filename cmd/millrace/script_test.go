@@ -69,7 +69,7 @@ func startSwift(t *testing.T) (env []string, missing error) {
 			t.Fatal(err)
 		}
 	}
-	return append(c.Env(), "SWIFT_RINGS="+filepath.Join(c.Dir, "etc")), nil
+	return append(c.Env(), "SWIFT_RINGS="+filepath.Join(c.Dir, "etc"), "SWIFT_DEVICES="+c.Devices(0), "SWIFT_NODE="+c.Nodes[0]), nil
 }
 
 // exits runs a program that must end with an exit code: exits CODE PROGRAM ARGS…

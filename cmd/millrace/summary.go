@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/millrace/millrace/job"
+	"github.com/millrace/millrace/store"
 )
 
 // shownFailures is how many failed objects a summary names.
@@ -38,6 +40,9 @@ func summarize(stderr io.Writer, r *job.Result, limit int64, found string) {
 	if c.Unchecked > 0 {
 		warn(stderr, plural(c.Unchecked, "object")+" not compared: too slow, too deep or no longer there")
 	}
+	if s := nearness(r); s != "" {
+		warn(stderr, s)
+	}
 	if s := skew(r.Partitions); s != "" {
 		warn(stderr, s)
 	}
@@ -57,6 +62,26 @@ func summarize(stderr io.Writer, r *job.Result, limit int64, found string) {
 	case c.Failed > shownFailures:
 		warn(stderr, fmt.Sprintf("  and %s more", count(c.Failed-shownFailures)))
 	}
+}
+
+// nearness says how much was read where it lies, of a job for which that is a question; else "".
+func nearness(r *job.Result) string {
+	in := r.Counters.Input
+	elsewhere := slices.ContainsFunc(r.Inputs, func(uri string) bool {
+		u, err := store.ParseURI(uri)
+		return err == nil && u.Scheme != "file" && u.Scheme != "mem"
+	})
+	text := ""
+	if elsewhere && in.Local > 0 {
+		text = fmt.Sprintf("%s (%s) read from disks of their nodes, %s (%s) over the network", plural(in.Local, "object"), bytes(in.LocalBytes), count(in.Remote), bytes(in.RemoteBytes))
+	}
+	if in.Placed > 0 {
+		if text != "" {
+			text += "; "
+		}
+		text += fmt.Sprintf("%s of %s done on a node that has their objects", count(in.Near), plural(in.Placed, "map task"))
+	}
+	return text
 }
 
 // A partition is told of if it has so many times its share of at least so many records.

@@ -11,7 +11,10 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/coordinator/commit"
+	"github.com/millrace/millrace/internal/home"
+	"github.com/millrace/millrace/internal/identity"
 	"github.com/millrace/millrace/store"
 )
 
@@ -50,12 +53,30 @@ func hint(err error) string {
 	switch {
 	case errors.Is(err, commit.ErrExists):
 		return "--overwrite replaces it"
+	case errors.Is(err, home.ErrNone):
+		return `"millrace cluster init" begins a cluster, "millrace cluster join" joins one`
+	case errors.Is(err, home.ErrTaken):
+		return "--dir names another directory; join --replace gives this one a new identity of the same cluster"
+	case errors.Is(err, identity.ErrToken):
+		return `"millrace cluster token" makes one where the cluster has begun; each is for one node, once`
+	case errors.Is(err, identity.ErrStranger):
+		return "nodes of one cluster have certificates of one authority: was this one made by a join of the same cluster?"
+	case errors.Is(err, identity.ErrExposed):
+		return "chmod 600"
+	case errors.Is(err, cluster.ErrLost):
+		return "docs/operations.md says what a lost engine means"
+	case errors.Is(err, cluster.ErrUnsafe):
+		return "docs/operations.md says what an engine must be set to"
 	case swift && (errors.Is(err, syscall.ECONNREFUSED) || strings.Contains(text, "no such host")):
 		return "is the address right? OS_AUTH_URL or ST_AUTH sets it"
 	case swift && errors.Is(err, store.ErrPermission):
 		return "OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME, or ST_AUTH, ST_USER and ST_KEY, give access"
 	case swift && errors.Is(err, store.ErrNotExist) && bucketOnly.MatchString(text):
 		return "is there such a container in this account?"
+	case strings.Contains(text, "join by "), strings.Contains(text, "connect to the cluster"):
+		if errors.Is(err, syscall.ECONNREFUSED) || strings.Contains(text, "no servers available") || strings.Contains(text, "no such host") {
+			return `is "millrace serve" running there?`
+		}
 	case errors.Is(err, syscall.ECONNREFUSED), strings.Contains(text, "no such host"):
 		return "is the store's address right? AWS_ENDPOINT_URL or --endpoint sets it"
 	case s3 && errors.Is(err, store.ErrPermission):

@@ -2,6 +2,23 @@
 // jailed runners, one for each slot, and keeps what mappers emit until the job is over.
 //
 // An agent never compiles, runs or parses guest code or its output beyond the bounded frames of package runner.
+//
+// # Runs of other nodes
+//
+// A reduce attempt asks the agents that keep its runs, by the name "runs/" and the job (see package flight), for what several map attempts have of its
+// partition:
+//
+//	question = version:u8 node:str partition:u32 (task:str try:u32 vector:u64)*
+//	answer   = (state:u8 sections:u32 table bytes)*
+//	str      = n:u8 bytes[n]
+//
+//	version  1
+//	state    1 here, 2 gone: no section follows
+//	table    of the sections (see package shuffle), as if bytes were their file: one after the other, all of that partition
+//
+// Numbers are little-endian. The answer has the runs in the order of the question, and may end before the last of them: what is missing is asked for again.
+// An agent answers agents of its cluster only, and only as the node and the incarnation that was meant, for runs whose vector is that of the job
+// log. What sections hold is for the runner that merges them to verify.
 package agent
 
 import (
@@ -17,6 +34,7 @@ import (
 
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/coordinator/plan"
+	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/internal/runner"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/store"
@@ -36,6 +54,8 @@ type Printer interface {
 	// Print takes the next text of an attempt; more says that the same object's text goes on in the next call. What an
 	// earlier attempt of the task has shown is not shown again.
 	Print(a job.AttemptID, text []byte, more bool) error
+	// End says that the attempt has printed all, before it is reported.
+	End(a job.AttemptID) error
 	// Done says that the attempt counts and that its task will print nothing more.
 	Done(a job.AttemptID) error
 }
@@ -70,8 +90,12 @@ type Job struct {
 	Module *os.File
 	// Graph, if not nil, is the job of several programs; Hello then says of all of them how inputs are named. There is one slot.
 	Graph *Graph
+	// Network leads to the other nodes of the job; nil if there are none, and all runs are this one's.
+	Network *Network
 	// Readers is how many objects of one slot are read at once; 0: one after the other, for stores on this very machine.
 	Readers int
+	// Disks, if not nil, has for each input who opens its objects from this node's own disks; nil where nothing of it lies here.
+	Disks []locate.Disk
 }
 
 // An Agent works for one job. Make it with [New], let it [Agent.Run], then Close it.
@@ -83,8 +107,11 @@ type Agent struct {
 	taken atomic.Bool  // some slot has it, or waits for it
 	links []*link      // of each slot, nil while it has none
 	check *check       // nil: there is none
+	keeps *keeper      // nil: there is no network
+	alone error        // why others cannot have the runs that are kept
 	stop  context.CancelFunc
 
+	epoch   sync.RWMutex // held for reading by whoever works under the epoch of job.Sender
 	mu      sync.Mutex
 	running map[job.AttemptID]interface{ progress() coordinator.Running }
 }
@@ -103,6 +130,9 @@ func New(ctx context.Context, j Job, c Coordinator) *Agent {
 	}
 	if j.Check {
 		a.check = newCheck(&a.job)
+	}
+	if j.Network != nil {
+		a.keeps, a.alone = a.keep()
 	}
 	go func() {
 		l, err := a.start(ctx, &a.job.Hello, a.job.Code)
@@ -150,6 +180,9 @@ func (a *Agent) Run(ctx context.Context) error {
 // Close ends the runners and lets go of all runs.
 func (a *Agent) Close() error {
 	a.stop()
+	if a.keeps != nil {
+		a.keeps.forget()
+	}
 	var err error
 	if s := <-a.first; s.link != nil {
 		err = s.link.close()
@@ -177,19 +210,21 @@ func (a *Agent) slot(ctx context.Context, n int) error {
 		case lease.Idle:
 			continue
 		}
-		if a.job.Graph != nil {
-			if err := a.gang(ctx, &lease); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := a.ready(ctx, n); err != nil {
-			return err
-		}
-		if err := a.attempt(ctx, a.links[n], &lease); err != nil {
+		if err := a.work(ctx, n, &lease); err != nil {
 			return err
 		}
 	}
+}
+
+// work does what a lease of a slot says, and tells the coordinator how it went. The error is the agent's.
+func (a *Agent) work(ctx context.Context, n int, lease *coordinator.Lease) error {
+	if a.job.Graph != nil {
+		return a.gang(ctx, lease)
+	}
+	if err := a.ready(ctx, n); err != nil {
+		return err
+	}
+	return a.attempt(ctx, a.links[n], lease)
 }
 
 // ready makes sure that a slot has a runner that can serve.
@@ -219,6 +254,9 @@ func (a *Agent) ready(ctx context.Context, n int) error {
 
 // attempt does what a lease says and tells the coordinator how it went. The error is the agent's.
 func (a *Agent) attempt(ctx context.Context, l *link, lease *coordinator.Lease) error {
+	if a.alone != nil {
+		return a.alone
+	}
 	t := &try{a: a, link: l, lease: lease, began: time.Now()}
 	a.mu.Lock()
 	a.running[lease.Attempt] = t
@@ -247,6 +285,14 @@ func (a *Agent) attempt(ctx context.Context, l *link, lease *coordinator.Lease) 
 		_, err := a.coord.Fail(ctx, f)
 		return err
 	}
+	if t.text == nil {
+		if err := a.job.End(lease.Attempt); err != nil {
+			f := t.failure(err)
+			_ = t.giveUp()
+			_, err := a.coord.Fail(ctx, f)
+			return err
+		}
+	}
 	if t.run1 != nil {
 		a.runs.add(lease.Attempt, t.run1) // a reducer may ask for it before we hear that it counts
 	}
@@ -274,14 +320,19 @@ func (a *Agent) beat(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		b := coordinator.Beat{Sender: a.job.Sender}
-		a.mu.Lock()
-		for _, t := range a.running {
-			b.Running = append(b.Running, t.progress())
-		}
-		a.mu.Unlock()
-		if len(b.Running) > 0 {
-			_ = a.coord.Beat(ctx, b) // the next one says it again
-		}
+		a.tell(ctx)
+	}
+}
+
+// tell reports progress, if there is any.
+func (a *Agent) tell(ctx context.Context) {
+	b := coordinator.Beat{Sender: a.job.Sender}
+	a.mu.Lock()
+	for _, t := range a.running {
+		b.Running = append(b.Running, t.progress())
+	}
+	a.mu.Unlock()
+	if len(b.Running) > 0 {
+		_ = a.coord.Beat(ctx, b) // the next one says it again
 	}
 }

@@ -189,9 +189,13 @@ func (f *feeder) whole(i int, o *plan.Object, p *runner.Piece) error {
 
 // read reads an object; one that cannot be had is marked and listed.
 func (f *feeder) read(i int, o *plan.Object, head, dst []byte) error {
-	bucket := f.t.a.job.Inputs[o.Input].Bucket
-	err := store.ReadWhole(f.ctx, bucket, store.Object{Key: o.Key, Size: o.Size, ETag: o.ETag, Modified: o.Modified}, dst)
+	if f.readLocal(o, dst) {
+		return nil
+	}
+	in := &f.t.a.job.Inputs[o.Input]
+	err := store.ReadWhole(f.ctx, in.Bucket, listed(o), dst)
 	if err == nil {
+		f.t.reading.add(local(in), o.Size)
 		return nil
 	}
 	if err := f.blame(i, err); err != nil {
@@ -217,12 +221,9 @@ func (f *feeder) blame(i int, err error) error {
 
 // stream hands over a large object piece by piece.
 func (f *feeder) stream(i int, o *plan.Object, p *runner.Piece) error {
-	r, err := f.t.a.job.Inputs[o.Input].Bucket.Open(f.ctx, o.Key, o.ETag, 0, o.Size)
+	r, err := f.open(o)
 	if err != nil {
-		if err := f.blame(i, err); err != nil {
-			return err
-		}
-		return nil
+		return f.blame(i, err)
 	}
 	err = f.pieces(i, o, p, r)
 	return errors.Join(err, r.Close())

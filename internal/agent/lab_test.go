@@ -13,6 +13,7 @@ import (
 
 	"github.com/millrace/millrace/internal/coordinator"
 	"github.com/millrace/millrace/internal/coordinator/plan"
+	"github.com/millrace/millrace/internal/locate"
 	"github.com/millrace/millrace/internal/runner"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/mapper"
@@ -91,12 +92,14 @@ type lab struct {
 	*script
 	store  *mem.Store
 	input  store.Bucket // as the agent sees it
+	scheme string       // as which the agent sees it; "": mem
 	launch Launcher     // nil: in process
 	splits []job.Split
 	hello  runner.Hello // beside what is the same for all
 	code   *os.File
 	verify bool // a sample is mapped again
-	noted  int  // uploads written down and not given up
+	disks  []locate.Disk
+	noted  int // uploads written down and not given up
 	agent  *Agent
 }
 
@@ -144,12 +147,15 @@ func (l *lab) start(t *testing.T, readers int) {
 		t.Fatal(err)
 	}
 	inputs[0].Bucket = l.input
+	if l.scheme != "" {
+		inputs[0].URI.Scheme = l.scheme
+	}
 	pool := NewPool(l.launch)
 	l.hello.Version, l.hello.Format, l.hello.Inputs = runner.Version, job.Text, []runner.Input{{Root: "mem:in/", Base: len("mail/")}}
 	l.agent = New(t.Context(), Job{
 		Sender: coordinator.Sender{Job: "j", Epoch: 1, Node: "n", Incarnation: 1},
 		Hello:  l.hello, Code: l.code,
-		Inputs: inputs, Plan: plan.Open(area), SpillDir: t.TempDir(), Pool: pool, Slots: 1, Readers: readers, Check: l.verify,
+		Inputs: inputs, Plan: plan.Open(area), SpillDir: t.TempDir(), Pool: pool, Slots: 1, Readers: readers, Check: l.verify, Disks: l.disks,
 		Output: &Output{
 			Bucket: l.store.Bucket("out"), Prefix: "res/",
 			Record: func(context.Context, string, store.Handle) error { l.noted++; return nil },

@@ -181,7 +181,7 @@ func (m *member) settle(t *try, d *runner.Done) {
 		Bytes: d.Bytes, Emitted: d.Emitted, Output: d.Output, User: d.User,
 		CPU: time.Duration(d.CPUUser + d.CPUSystem), PeakMemory: max(d.Peak, d.GuestPeak),
 		Reads: d.Reads, ReadBytes: d.ReadBytes, Writes: d.Writes, WriteBytes: d.WriteBytes, LogLines: d.LogLines, LogDropped: d.LogDropped, Restored: d.Restored,
-		Channels: m.own(d.Channels),
+		Input: t.reading.total(), Channels: m.own(d.Channels),
 	})
 }
 
@@ -231,6 +231,7 @@ func addCounters(to, n *job.Counters) {
 	to.LogLines += n.LogLines
 	to.LogDropped += n.LogDropped
 	to.Restored += n.Restored
+	to.Input = to.Input.Plus(n.Input, 1)
 	to.Channels = to.Channels.Plus(n.Channels, 1)
 	if to.User == nil && len(n.User) > 0 {
 		to.User = make(map[string]int64)

@@ -99,6 +99,23 @@ func (rs *runs) drop(id job.AttemptID) {
 	}
 }
 
+// take counts n more bytes, unless they are more than may be taken in all, limit, 0 meaning any number. give gives them back.
+func (rs *runs) take(limit, n int64) bool {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if limit > 0 && rs.size+n > limit {
+		return false
+	}
+	rs.size += n
+	return true
+}
+
+func (rs *runs) give(n int64) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.size -= n
+}
+
 // room returns how many bytes another may take if all are to take limit; for both 0 means any number.
 func (rs *runs) room(limit int64) int64 {
 	rs.mu.Lock()

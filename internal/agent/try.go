@@ -44,6 +44,8 @@ type try struct {
 	checked, unchecked int64         // objects that came out the same again, and that could not be compared
 	checkCPU           time.Duration // of that
 
+	reading reading // of its objects
+
 	mu     sync.Mutex
 	given  map[string]job.AttemptID // whose runs a reducer may have, by name
 	failed map[int]string           // objects of the split, with the reason
@@ -202,7 +204,14 @@ func (t *try) result(ctx context.Context, d *runner.Done) (*coordinator.Result, 
 		Checked: t.checked, Unchecked: t.unchecked,
 		Queue: t.lease.Queued, Run: time.Since(t.began), CPU: time.Duration(d.CPUUser+d.CPUSystem) + t.checkCPU, PeakMemory: max(d.Peak, d.GuestPeak),
 		Reads: d.Reads, ReadBytes: d.ReadBytes, Writes: d.Writes, WriteBytes: d.WriteBytes, LogLines: d.LogLines, LogDropped: d.LogDropped, Restored: d.Restored,
+		Input: t.reading.total(),
 	}, Partition: d.Partition}
+	if s := t.lease.Split; s != nil && len(s.Nodes) > 0 {
+		r.Counters.Input.Placed = 1
+		if slices.Contains(s.Nodes, t.a.job.Sender.Node) {
+			r.Counters.Input.Near = 1
+		}
+	}
 	for i, reason := range t.lease.Skip {
 		t.fail(i, reason)
 	}

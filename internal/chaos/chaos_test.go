@@ -231,7 +231,12 @@ func (p *process) end(t *testing.T) report {
 	if err := p.cmd.Wait(); err != nil {
 		t.Fatalf("%v\n%s", err, p.err.String())
 	}
-	var r report
+	return p.report(t)
+}
+
+// report returns what a job that has ended reports.
+func (p *process) report(t *testing.T) (r report) {
+	t.Helper()
 	if err := json.Unmarshal([]byte(p.out.String()), &r); err != nil {
 		t.Fatalf("report %q: %v", p.out.String(), err)
 	}

@@ -116,9 +116,15 @@ type sameness struct {
 	gateway *gateway.Gateway
 	root    string // of directories
 	mem     *mem.Store
-	put     map[string]bool     // inputs that are there
-	want    map[string][]string // parts, by what they are a matter of
-	guests  int                 // programs that may still be built
+	put     map[string]bool    // inputs that are there
+	want    map[string]outcome // by what it is a matter of
+	guests  int                // programs that may still be built
+}
+
+// An outcome is what came of a job.
+type outcome struct {
+	parts   []string
+	emitted int64 // records, by mappers
 }
 
 // TestSame runs jobs by other engines, from and to other stores, in other pieces, with more memory or less, and so on, all by chance. What they publish is
@@ -142,7 +148,7 @@ func TestSame(t *testing.T) {
 	}
 	defer cache.Close()
 	s := &sameness{
-		workshop: newWorkshop(t), cache: cache, root: t.TempDir(), mem: mem.New(), put: make(map[string]bool), want: make(map[string][]string), guests: guests,
+		workshop: newWorkshop(t), cache: cache, root: t.TempDir(), mem: mem.New(), put: make(map[string]bool), want: make(map[string]outcome), guests: guests,
 	}
 	t.Logf("from seed %d", first)
 	engines := make(map[string]int)
@@ -186,21 +192,25 @@ func (s *sameness) can(t *testing.T, c *choice) bool {
 func (s *sameness) try(t *testing.T, c *choice) error {
 	plain := &choice{kind: c.kind, format: c.format, reducers: c.reducers, partition: c.partition, program: c.kind.sdk[0], in: "mem", out: "mem", objects: 20, slots: 1}
 	name := fmt.Sprint(plain.kind.name, plain.format, plain.reducers, plain.partition)
-	want := s.want[name]
-	if want == nil {
+	o, ok := s.want[name]
+	if !ok {
 		var err error
-		if want, err = s.run(t, plain); err != nil {
+		if o, err = s.run(t, plain); err != nil {
 			return fmt.Errorf("undisturbed: %w", err)
 		}
-		if err := known(plain, want); err != nil {
+		if err := known(plain, o.parts); err != nil {
 			return err
 		}
-		s.want[name] = want
+		s.want[name] = o
 	}
-	got, err := s.run(t, c)
+	again, err := s.run(t, c)
 	if err != nil {
 		return err
 	}
+	if c.program == plain.program && again.emitted != o.emitted {
+		return fmt.Errorf("%d records were emitted, want %d", again.emitted, o.emitted)
+	}
+	got, want := again.parts, o.parts
 	if c.whole() {
 		got, want = []string{strings.Join(got, "")}, []string{strings.Join(want, "")}
 	}
@@ -241,8 +251,8 @@ func firstDifference(got, want string) string {
 	return fmt.Sprintf("%d bytes and %d, at %d got %s, want %s", len(got), len(want), i, show(got), show(want))
 }
 
-// run runs a job and returns its parts, not compressed any more.
-func (s *sameness) run(t *testing.T, c *choice) ([]string, error) {
+// run runs a job and returns what came of it, not compressed any more.
+func (s *sameness) run(t *testing.T, c *choice) (o outcome, err error) {
 	t.Helper()
 	tmp := filepath.Join(s.root, "tmp")
 	if err := os.MkdirAll(tmp, 0o755); err != nil {
@@ -268,7 +278,7 @@ func (s *sameness) run(t *testing.T, c *choice) ([]string, error) {
 	}
 	opts := &local.Options{Schemes: schemes, Cache: s.cache}
 	if err := s.programOf(t, c, &spec, opts); err != nil {
-		return nil, err
+		return o, err
 	}
 	if opts.Pool != nil {
 		defer func() {
@@ -279,10 +289,11 @@ func (s *sameness) run(t *testing.T, c *choice) ([]string, error) {
 	}
 	result, err := local.Run(t.Context(), &spec, opts)
 	if err != nil {
-		return nil, err
+		return o, err
 	}
-	parts, err := s.read(t.Context(), schemes, spec.Output, result)
-	return parts, errors.Join(err, s.leftNothing(t.Context(), schemes, c, spec.Output, len(result.Parts)))
+	o.emitted = result.Counters.Emitted
+	o.parts, err = s.read(t.Context(), schemes, spec.Output, result)
+	return o, errors.Join(err, s.leftNothing(t.Context(), schemes, c, spec.Output, len(result.Parts)))
 }
 
 // programOf says what maps and reduces.

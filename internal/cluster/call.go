@@ -18,7 +18,8 @@ type RemoteError struct {
 
 func (e *RemoteError) Error() string { return e.Text }
 
-// A Handler answers a request. Its context ends when the service is stopped; Epoch has the epoch of the request. The request is its own.
+// A Handler answers a request. Its context ends when the service is stopped; Epoch has the epoch of the request, Subject its subject. The request is
+// its own.
 type Handler func(ctx context.Context, req []byte) ([]byte, error)
 
 // Most requests that wait for a handler, and their bytes. More are dropped, and their callers wait until their contexts end.
@@ -27,10 +28,10 @@ const (
 	pendingCallBytes = 64 << 20
 )
 
-// Serve answers the calls to subject until stop is called or ctx ends. Handlers run concurrently, as many as Options.Handlers;
-// several services of one subject share its calls. stop waits for handlers, whose contexts it ends; they must not call it.
+// Serve answers the calls to subject until stop is called or ctx ends. A part of subject may be "*", any one word. Handlers run concurrently, as many
+// as Options.Handlers; several services of one subject share its calls. stop waits for handlers, whose contexts it ends; they must not call it.
 func (c *Cluster) Serve(ctx context.Context, subject string, h Handler) (stop func(), err error) {
-	if err := checkSubject(subject); err != nil {
+	if err := checkPattern(subject); err != nil {
 		return nil, err
 	}
 	sub, err := c.conn.QueueSubscribeSync(callPrefix+subject, "millrace")
@@ -63,6 +64,7 @@ func (c *Cluster) Serve(ctx context.Context, subject string, h Handler) (stop fu
 			}
 			running.Go(func() {
 				defer func() { <-slots }()
+				ctx := context.WithValue(ctx, subjectKey{}, m.Subject[len(callPrefix):])
 				m.Respond(answer(ctx, m.Data, h))
 			})
 		}
@@ -125,7 +127,16 @@ func (c *Cluster) wrap(op string, err error) error {
 	return fmt.Errorf("%s: %w", op, err)
 }
 
-type epochKey struct{}
+type (
+	epochKey   struct{}
+	subjectKey struct{}
+)
+
+// Subject returns, in a handler of calls or of news, what was called or told: an engine of Listen lets an agent use none of another's.
+func Subject(ctx context.Context) string {
+	s, _ := ctx.Value(subjectKey{}).(string)
+	return s
+}
 
 // WithEpoch returns a context in which calls and news carry the epoch of a coordinator.
 func WithEpoch(ctx context.Context, epoch uint64) context.Context {

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"bufio"
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/identity"
+	"github.com/millrace/millrace/internal/netlab"
 )
 
 const childEnv = "MILLRACE_CLUSTER_CHILD"
@@ -36,7 +39,7 @@ func runChild(config string) error {
 	if c.Listen.Identity, err = identity.Load(c.Node); err != nil {
 		return err
 	}
-	c.Listen.anywhere = true
+	c.Listen.Anywhere = true
 	if c.Disk > 0 {
 		if err := os.MkdirAll(c.Listen.Dir, 0o700); err != nil {
 			return err
@@ -73,6 +76,7 @@ func runChild(config string) error {
 // A child is a server in a process of its own.
 type child struct {
 	config childConfig
+	host   *netlab.Host // where it runs; nil: here
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	out    *bufio.Reader
@@ -85,6 +89,9 @@ func (c *child) start() error {
 		return err
 	}
 	c.cmd = exec.Command(os.Args[0])
+	if c.host != nil {
+		c.cmd = c.host.Command(context.Background(), os.Args[0])
+	}
 	c.cmd.Env = append(os.Environ(), childEnv+"="+string(j))
 	c.cmd.Stderr = &c.errors
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -141,6 +148,12 @@ type three struct {
 
 func newThree(t testing.TB, disk [3]int) *three {
 	t.Helper()
+	return newThreeIn(t, disk, [3]string{})
+}
+
+// newThreeIn is newThree with the directories of what the servers keep; "": one beside the others.
+func newThreeIn(t testing.TB, disk [3]int, dirs [3]string) *three {
+	t.Helper()
 	ca, dir := newAuthority(t)
 	th := &three{ca: ca}
 	var routes [3]string
@@ -153,7 +166,7 @@ func newThree(t testing.TB, disk [3]int) *three {
 		if _, err := ca.Issue(identity.Coordinator, name, node); err != nil {
 			t.Fatal(err)
 		}
-		l := Listening{Dir: dir + "/" + name, Clients: strings.Replace(routes[i], "6222", "4222", 1), Routes: routes[i],
+		l := Listening{Dir: cmp.Or(dirs[i], dir+"/"+name), Clients: strings.Replace(routes[i], "6222", "4222", 1), Routes: routes[i],
 			AdvertiseRoutes: "127.0.0.1:9"} // nobody there: the lines are the only way
 		for j := range routes {
 			if i == j {

@@ -64,7 +64,7 @@ var (
 type Options struct {
 	Dir      string // of the job logs, which then survive Close and are synced entry by entry; "" keeps them in memory
 	Memory   int64  // bytes of all logs in memory; 0 means 256 MiB
-	Handlers int    // calls served at once for one subject; 0 means 64
+	Handlers int    // calls served at once for one subject; 0 means 16384
 }
 
 // A Cluster is a connection to the engine. Its methods may be called concurrently.
@@ -89,7 +89,7 @@ type Cluster struct {
 
 const (
 	startTimeout    = time.Minute
-	defaultHandlers = 64
+	defaultHandlers = 1 << 14 // most of them only wait
 	envelopeRoom    = 64 << 10
 )
 

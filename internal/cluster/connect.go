@@ -33,7 +33,7 @@ type Remote struct {
 	System  string
 	Trusted bool
 
-	Handlers int // calls served at once for one subject; 0 means 64
+	Handlers int // calls served at once for one subject; 0 means 16384
 
 	anywhere bool // tests keep things in passing places
 }

@@ -287,7 +287,11 @@ func TestHistories(t *testing.T) {
 			fault = faults[r.IntN(len(faults))]
 		}
 		began := time.Now()
-		all, err := th.round(t, clients, r, seed, fault.do)
+		leader, err := th.leader(soon(t), clients[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := disturb(clients, r, seed, func() error { return fault.do(th, r, leader) })
 		if err != nil {
 			t.Fatalf("seed %d, %s: %v", seed, fault.name, err)
 		}
@@ -307,12 +311,8 @@ func TestHistories(t *testing.T) {
 	t.Logf("%d histories with %d operations are linearizable", total, ops)
 }
 
-// round does one fault to the logs of a few jobs.
-func (th *three) round(t *testing.T, clients []*Cluster, r *rand.Rand, seed uint64, fault func(*three, *rand.Rand, int) error) ([]*history, error) {
-	leader, err := th.leader(soon(t), clients[0])
-	if err != nil {
-		return nil, err
-	}
+// disturb has a fault while clients work on the logs of a few jobs, and checks these.
+func disturb(clients []*Cluster, r *rand.Rand, seed uint64, fault func() error) ([]*history, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var all []*history
@@ -326,7 +326,7 @@ func (th *three) round(t *testing.T, clients []*Cluster, r *rand.Rand, seed uint
 		}
 	}
 	time.Sleep(time.Duration(r.IntN(1000)) * time.Millisecond)
-	err = fault(th, r, leader)
+	err := fault()
 	time.Sleep(time.Duration(r.IntN(1000)) * time.Millisecond)
 	cancel()
 	wg.Wait()

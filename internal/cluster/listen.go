@@ -29,7 +29,7 @@ type Listening struct {
 	AdvertiseRoutes  string // likewise
 	MaxStore         int64  // bytes; 0: what the engine finds fit for the disk
 
-	anywhere bool // tests keep things in passing places
+	Anywhere bool // Dir may be one that systems empty, for tests
 }
 
 // A Server is an engine that others connect to.
@@ -90,7 +90,7 @@ func (l *Listening) options() (*server.Options, error) {
 		return nil, errors.New("it needs the identity of a coordinator")
 	case l.Dir == "":
 		return nil, errors.New("it needs a directory")
-	case passing(l.Dir) && !l.anywhere:
+	case passing(l.Dir) && !l.Anywhere:
 		return nil, fmt.Errorf("%w: %s is emptied by the system", ErrUnsafe, l.Dir)
 	case len(l.Peers) == 2:
 		return nil, errors.New("two servers lose their majority with either: it needs three, or one")
@@ -208,8 +208,8 @@ func (gate) Check(c server.ClientAuthentication) bool {
 // inbox is where the answers to a node's calls go; nobody else may listen there.
 func inbox(p identity.Peer) string { return "_INBOX." + string(p.Role) + "." + p.Name }
 
-// rights are what a node may do with the engine. Only coordinators write and read logs and say who leads. An agent answers calls to node.NAME alone, calls jobs
-// alone, and is a member as itself alone; a client may only call api.
+// rights are what a node may do with the engine. Only coordinators write and read logs and say who leads. An agent answers calls to node.NAME alone, calls and
+// tells agent.NAME alone, and is a member as itself alone; a client may only call api.
 func rights(p identity.Peer) *server.Permissions {
 	allow := func(subjects ...string) *server.SubjectPermission { return &server.SubjectPermission{Allow: subjects} }
 	own := inbox(p) + ".>"
@@ -219,10 +219,8 @@ func rights(p identity.Peer) *server.Permissions {
 		publish.Deny = []string{"$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.RESTORE.>"}
 		return &server.Permissions{Publish: publish, Subscribe: allow(callPrefix+">", newsPrefix+">", memberPrefix+">", standingPrefix+">", own)}
 	case identity.Agent:
-		publish := allow(callPrefix+">", newsPrefix+">", memberPrefix+p.Name)
-		publish.Deny = []string{callPrefix + "api.>", callPrefix + "node.>"}
 		return &server.Permissions{
-			Publish:   publish,
+			Publish:   allow(callPrefix+"agent."+p.Name+".>", newsPrefix+"agent."+p.Name+".>", memberPrefix+p.Name),
 			Subscribe: allow(callPrefix+"node."+p.Name+".>", newsPrefix+">", standingPrefix+p.Name, own),
 			Response:  &server.ResponsePermission{MaxMsgs: 1, Expires: time.Hour},
 		}

@@ -58,7 +58,7 @@ func newTrio(t testing.TB) *trio {
 		name := fmt.Sprintf("s-%d", i)
 		tr.listening[i] = &Listening{
 			Identity: issue(t, tr.ca, identity.Coordinator, name), Dir: filepath.Join(tr.dir, name),
-			Clients: strings.Replace(peer, "6222", "4222", 1), Routes: peer, Peers: peers, anywhere: true,
+			Clients: strings.Replace(peer, "6222", "4222", 1), Routes: peer, Peers: peers, Anywhere: true,
 		}
 	}
 	t.Cleanup(func() {
@@ -163,7 +163,7 @@ func TestThreeServers(t *testing.T) {
 func alone(t testing.TB) (*identity.Authority, *Server) {
 	t.Helper()
 	ca, dir := newAuthority(t)
-	s, err := Listen(&Listening{Identity: issue(t, ca, identity.Coordinator, "s-1"), Dir: filepath.Join(dir, "s-1"), Clients: "127.0.0.1:0", anywhere: true})
+	s, err := Listen(&Listening{Identity: issue(t, ca, identity.Coordinator, "s-1"), Dir: filepath.Join(dir, "s-1"), Clients: "127.0.0.1:0", Anywhere: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	echo := func(_ context.Context, req []byte) ([]byte, error) { return req, nil }
-	for subject, c := range map[string]*Cluster{"job-1.want": coordinator, "api.submit": coordinator, "node.node-1.stop": agent} {
+	for subject, c := range map[string]*Cluster{"agent.*.want": coordinator, "api.submit": coordinator, "node.node-1.stop": agent} {
 		if _, err := c.Serve(soon(t), subject, echo); err != nil {
 			t.Fatal(err)
 		}
@@ -196,12 +196,13 @@ func TestRoles(t *testing.T) {
 		subject string
 		ok      bool
 	}{
-		{"agent to a job", agent, "job-1.want", true},
+		{"agent as itself", agent, "agent.node-1.want", true},
+		{"agent as another", agent, "agent.node-2.want", false},
 		{"coordinator to an agent", coordinator, "node.node-1.stop", true},
 		{"client to the API", client, "api.submit", true},
 		{"agent to the API", agent, "api.submit", false},
 		{"agent to another agent", other, "node.node-1.stop", false},
-		{"client to a job", client, "job-1.want", false},
+		{"client as an agent", client, "agent.node-1.want", false},
 		{"client to an agent", client, "node.node-1.stop", false},
 	} {
 		ctx, cancel := soon(t), context.CancelFunc(func() {})
@@ -240,7 +241,7 @@ func TestRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	agent.conn.Flush()
-	if _, err := other.Call(soon(t), "job-1.want", []byte("mine")); err != nil {
+	if _, err := other.Call(soon(t), "agent.node-2.want", []byte("mine")); err != nil {
 		t.Fatal(err)
 	}
 	if m, err := spy.NextMsg(50 * time.Millisecond); err == nil {
@@ -304,11 +305,11 @@ func TestListeningIsChecked(t *testing.T) {
 		{Listening{Identity: a, Dir: dir, Clients: "127.0.0.1:0"}, "it needs the identity of a coordinator"},
 		{Listening{Identity: c, Clients: "127.0.0.1:0"}, "it needs a directory"},
 		{Listening{Identity: c, Dir: "/tmp/x", Clients: "127.0.0.1:0"}, "unsafe engine: /tmp/x is emptied by the system"},
-		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1", anywhere: true}, `address "127.0.0.1": want host:port`},
-		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:x", anywhere: true}, `address "127.0.0.1:x": port "x" is no number`},
-		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:0", Peers: []string{"a:1", "b:1"}, anywhere: true}, "two servers lose their majority with either: it needs three, or one"},
-		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:0", Peers: []string{"a:1", "b:1", "c:1"}, anywhere: true}, "peers, and no address where they connect"},
-		{Listening{Identity: c, Dir: dir, Clients: busy, anywhere: true}, "listen tcp " + busy + ": bind: address already in use"},
+		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1", Anywhere: true}, `address "127.0.0.1": want host:port`},
+		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:x", Anywhere: true}, `address "127.0.0.1:x": port "x" is no number`},
+		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:0", Peers: []string{"a:1", "b:1"}, Anywhere: true}, "two servers lose their majority with either: it needs three, or one"},
+		{Listening{Identity: c, Dir: dir, Clients: "127.0.0.1:0", Peers: []string{"a:1", "b:1", "c:1"}, Anywhere: true}, "peers, and no address where they connect"},
+		{Listening{Identity: c, Dir: dir, Clients: busy, Anywhere: true}, "listen tcp " + busy + ": bind: address already in use"},
 	} {
 		s, err := Listen(&tt.l)
 		if s != nil {

@@ -52,7 +52,7 @@ type logStore interface {
 	elsewhere() bool
 }
 
-// errMoved is what put returns when last was not the last; errRefused wraps what certainly was not appended, errDeclined what one server says
+// errMoved is what put returns when last was not the last, as the server knew it; errRefused wraps what certainly was not appended, errDeclined what one server says
 // was not.
 var (
 	errMoved    = errors.New("the log has other entries")
@@ -237,7 +237,12 @@ func (l *Log) put(ctx context.Context, kind byte, epoch uint64, body []byte) err
 			return nil
 		case errors.Is(err, errRefused) && doubt == nil:
 			return fmt.Errorf("log of job %s: %w", l.job, err)
-		case errors.Is(err, errMoved), errors.Is(err, errRefused):
+		case errors.Is(err, errMoved):
+			if doubt == nil { // a server that was cut off says so as well, while another takes the entry
+				doubt = err
+			}
+		case errors.Is(err, errRefused):
+			declined++
 		case errors.Is(err, errDeclined):
 			doubt = err
 			declined++
@@ -252,22 +257,17 @@ func (l *Log) put(ctx context.Context, kind byte, epoch uint64, body []byte) err
 			return nil
 		case errors.Is(rerr, ErrFenced):
 			return rerr
-		case rerr != nil && doubt == nil:
-			return rerr
 		case ctx.Err() != nil, rerr != nil, declined >= maxDeclined:
-			return l.unknown(ctx, also(doubt, rerr))
+			return l.unknown(also(doubt, rerr))
 		}
 		if !pause(ctx, retryWait) {
-			return l.unknown(ctx, doubt)
+			return l.unknown(doubt)
 		}
 	}
 }
 
-// unknown is the error of an append that must be given up; doubt is why it may have landed, nil if it has not.
-func (l *Log) unknown(ctx context.Context, doubt error) error {
-	if doubt == nil {
-		return fmt.Errorf("log of job %s: %w", l.job, context.Cause(ctx))
-	}
+// unknown is the error of an append that must be given up; doubt is why it may have landed.
+func (l *Log) unknown(doubt error) error {
 	return fmt.Errorf("log of job %s: an entry %w: %w", l.job, ErrUnknown, doubt)
 }
 
@@ -303,6 +303,26 @@ func (l *Log) present(ctx context.Context) error {
 		return fmt.Errorf("log of job %s: %w", l.job, err)
 	}
 	return nil
+}
+
+// Last returns the last record of the log; false if it has none.
+func (l *Log) Last(ctx context.Context) (r Record, ok bool, err error) {
+	l.mu.Lock()
+	known := l.last
+	l.mu.Unlock()
+	seq, data, err := l.end(ctx, known)
+	if err != nil || seq == 0 {
+		return r, false, err
+	}
+	e, err := parseEntry(seq, data)
+	if err != nil {
+		return r, false, fmt.Errorf("log of job %s: %w", l.job, err)
+	}
+	e.yield(func(x Record, _ error) bool {
+		r = x
+		return true
+	})
+	return r, true, nil
 }
 
 // Read yields the records from the first to the last that was in the log when it began, in order, those of

@@ -284,6 +284,9 @@ func (f *faultyStore) put(ctx context.Context, subject string, data []byte, last
 		return 0, errTimeout
 	case "spurious": // failure of the comparison
 		return 0, errMoved
+	case "taken elsewhere": // while a server that was cut off compares with what it knows
+		f.logStore.put(ctx, subject, data, last)
+		return 0, errMoved
 	case "landed": // but the ack was lost
 		f.logStore.put(ctx, subject, data, last)
 		return 0, errTimeout
@@ -308,6 +311,7 @@ func TestAmbiguousAppend(t *testing.T) {
 		{"spurious", "1! 1:a 1:b", nil},
 		{"landed", "1! 1:a 1:b", nil},
 		{"lost|landed", "1! 1:a 1:b", nil},
+		{"taken elsewhere", "1! 1:a 1:b", nil},
 		{"lost|spurious|lost", "1! 1:a 1:b", nil},
 		{"landed, then overtaken", "1! 1:a 2!", ErrFenced},
 		{"overtaken", "1! 2!", ErrFenced},
@@ -335,7 +339,7 @@ func TestAmbiguousAppend(t *testing.T) {
 }
 
 func TestAppendGivesUpWithItsContext(t *testing.T) {
-	for _, fault := range []string{"lost", "landed"} {
+	for _, fault := range []string{"lost", "landed", "spurious", "taken elsewhere"} {
 		c := embed(t, nil)
 		f := &faultyStore{logStore: natsStore{c, logStream}}
 		l, err := openLog(soon(t), f, "j")
@@ -351,7 +355,10 @@ func TestAppendGivesUpWithItsContext(t *testing.T) {
 		}
 		f.faults = nil
 		add(t, l, 1, "b") // does not take its own entry for somebody else's
-		want := map[string]string{"lost": "1! 1:b", "landed": "1! 1:a 1:b"}[fault]
+		want := "1! 1:b"
+		if fault == "landed" || fault == "taken elsewhere" {
+			want = "1! 1:a 1:b"
+		}
 		if got := contents(t, l); got != want {
 			t.Errorf("%s: log has %q, want %q", fault, got, want)
 		}

@@ -34,13 +34,15 @@ func (c *Cluster) publish(ctx context.Context, prefix, subject string, news []by
 	return nil
 }
 
-// Subscribe calls h for news of subject, one at a time, until stop is called or ctx ends; Epoch of its context is that of the news.
+// Subscribe calls h for news of subject, one at a time, until stop is called or ctx ends; Epoch and Subject of its context are those of the news.
 // A part of subject may be "*", any one word, and its last ">", any rest. When h is slow, news are lost. stop waits for h, which must not call it.
 func (c *Cluster) Subscribe(ctx context.Context, subject string, h func(ctx context.Context, news []byte)) (stop func(), err error) {
 	if err := checkPattern(subject); err != nil {
 		return nil, err
 	}
-	return c.subscribe(ctx, newsPrefix, subject, func(ctx context.Context, _ string, news []byte) { h(ctx, news) })
+	return c.subscribe(ctx, newsPrefix, subject, func(ctx context.Context, subject string, news []byte) {
+		h(context.WithValue(ctx, subjectKey{}, subject), news)
+	})
 }
 
 // subscribe is Subscribe, for h that is told the subject without its prefix as well.

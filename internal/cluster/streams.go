@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -300,3 +301,26 @@ func (n natsStore) found(m *jetstream.RawStreamMsg, err error) (uint64, []byte, 
 }
 
 func (n natsStore) elsewhere() bool { return n.c.elsewhere() }
+
+// Jobs returns the names of all jobs that have a log, in no order.
+func (c *Cluster) Jobs(ctx context.Context) (jobs []string, err error) {
+	err = persist(ctx, c.elsewhere, func(ctx context.Context) error {
+		s, err := c.stream(ctx, logStream)
+		if err != nil {
+			return err
+		}
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter(logPrefix+"*"))
+		if err != nil {
+			return err
+		}
+		jobs = jobs[:0]
+		for subject := range info.State.Subjects {
+			jobs = append(jobs, strings.TrimPrefix(subject, logPrefix))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, c.wrap("list the jobs", err)
+	}
+	return jobs, nil
+}

@@ -112,6 +112,17 @@ func (v *View) Members() []Present {
 	return v.roll.members()
 }
 
+// Member returns what is known of one member; false if the node is none.
+func (v *View) Member(node string) (Present, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	p := v.roll.nodes[node]
+	if p == nil || !p.present {
+		return Present{}, false
+	}
+	return Present{Member: p.member, Quarantined: p.quarantined}, true
+}
+
 // Quarantine keeps work from a node, for a reason that people read, until Release. The node's agent is told, and tells the next leader.
 func (v *View) Quarantine(node, reason string) error {
 	if reason == "" || len(reason) > maxItem {

@@ -87,7 +87,7 @@ func (h *host) timed(took, expected time.Duration) {
 // slow reports whether attempts on h take much longer than on others, and there are others.
 func (m *Machine) slow(h *host) bool {
 	slow := func(h *host) bool { return h.times > 1 && h.pace >= slowdown }
-	return slow(h) && m.others(func(o *host) bool { return !o.bad && !slow(o) })
+	return slow(h) && m.others(func(o *host) bool { return !o.bad && !slow(o) && !m.rift.shunned[o.name] })
 }
 
 // others reports whether there is a node that is well.
@@ -117,40 +117,50 @@ func (m *Machine) gain(a *attempt) time.Duration {
 	return left - fresh
 }
 
-// backup begins backup attempts, if slots have nothing else to do.
+// backup finds the attempts that are slow, those by which most is to be gained first, and begins backups of them if slots have nothing else to do.
 func (m *Machine) backup() (effects []Effect) {
-	if m.over || !m.sealed || m.asked.Len() == 0 || m.waits() {
+	m.slowest = m.slowest[:0]
+	if m.over || !m.sealed || m.waits() {
 		return nil
 	}
-	room := max(leastBackups, (m.running.Len()+m.asked.Len())/10) - m.spare
-	type straggler struct {
-		task *task
-		gain time.Duration
-	}
-	var slow []straggler
+	gains := make(map[*task]time.Duration)
 	for e := m.running.Front(); e != nil; e = e.Next() {
 		t := e.Value.(*task)
 		if len(t.live) > 1 {
 			continue
 		}
 		if gain := m.gain(t.live[0]); gain > 0 {
-			slow = append(slow, straggler{t, gain})
+			gains[t] = gain
+			m.slowest = append(m.slowest, t)
 		}
 	}
-	slices.SortStableFunc(slow, func(a, b straggler) int { return cmp.Compare(b.gain, a.gain) })
-	for next := m.asked.Front(); next != nil && room > 0 && len(slow) > 0; {
+	slices.SortStableFunc(m.slowest, func(a, b *task) int { return cmp.Compare(gains[b], gains[a]) })
+	for next := m.asked.Front(); next != nil && m.backable() > 0; {
 		s := next.Value.(*seat)
 		next = next.Next()
-		if m.barred(s.host) || m.slow(s.host) {
-			continue
-		}
-		i := slices.IndexFunc(slow, func(x straggler) bool { return x.task.live[0].seat.host != s.host })
-		if i < 0 {
-			continue
-		}
-		effects = append(effects, Grant{m.served(s), m.lease(slow[i].task, s)})
-		slow = slices.Delete(slow, i, i+1)
-		room--
+		effects = append(effects, m.help(s)...)
 	}
 	return effects
+}
+
+// backable returns how many backups may begin.
+func (m *Machine) backable() int {
+	return min(len(m.slowest), max(leastBackups, (m.running.Len()+m.asked.Len())/10)-m.spare)
+}
+
+// help answers the want of a seat with a backup, if one is to begin there.
+func (m *Machine) help(s *seat) []Effect {
+	if m.over || m.waits() || m.backable() <= 0 || m.idles(s.host) || m.slow(s.host) {
+		return nil
+	}
+	for i, t := range m.slowest {
+		if len(t.live) != 1 {
+			continue // since the last tick
+		}
+		if t.live[0].seat.host != s.host {
+			m.slowest = slices.Delete(m.slowest, i, i+1)
+			return []Effect{Grant{m.served(s), m.lease(t, s)}}
+		}
+	}
+	return nil
 }

@@ -40,7 +40,7 @@ func TestClockGoesWrong(t *testing.T) {
 				}
 				runs, gone := lease.Runs, false
 				for a := lease.Arrivals; lease.Attempt.Task.IsReduce() && !a.All && !gone && err == nil; gone = a.Gone {
-					a, err = c.Follow(ctx, Follow{from("n"), lease.Attempt, a.Next})
+					a, err = c.Follow(ctx, Follow{Sender: from("n"), Attempt: lease.Attempt, Next: a.Next})
 					runs = append(runs, a.Runs...)
 				}
 				result := counted(2, 0)

@@ -30,8 +30,11 @@ type Options struct {
 	// Revoke, if not nil, tells a node that an attempt is not wanted any more; Quarantine, that it gets no work for a while. They must not wait.
 	Revoke     func(Revoke)
 	Quarantine func(Quarantine)
-	Now        func() time.Time // nil means time.Now
-	Hold       time.Duration    // how long a Want or a Follow is kept without an answer; 0 means a second
+	// Waiting, if not nil, is told how many tasks wait for a slot: when there are more than before, and again every so often. It must not wait for the
+	// coordinator.
+	Waiting func(tasks int)
+	Now     func() time.Time // nil means time.Now
+	Hold    time.Duration    // how long a Want or a Follow is kept without an answer; 0 means a second
 }
 
 // A Coordinator runs a [Machine]. Its methods may be called concurrently.
@@ -111,6 +114,31 @@ func (c *Coordinator) Want(ctx context.Context, w Want) (Lease, error) {
 	return lease, err
 }
 
+// Try is Want for those who do not wait: it reports false if there is no task for them now.
+func (c *Coordinator) Try(ctx context.Context, w Want) (lease Lease, ok bool, err error) {
+	type result struct {
+		lease Lease
+		ok    bool
+	}
+	answer := make(chan result, 1)
+	err = c.do(ctx, func(l *loop) {
+		granted := make(chan Lease, 1)
+		ticket := l.ask(ctx, w, granted)
+		select {
+		case lease := <-granted:
+			answer <- result{lease, !lease.Idle && !lease.Over}
+		default:
+			l.withdraw(ctx, ticket, w.Sender, granted)
+			answer <- result{}
+		}
+	})
+	if err != nil {
+		return Lease{}, false, err
+	}
+	r, err := await(context.WithoutCancel(ctx), c, answer) // a grant is not lost
+	return r.lease, r.ok, err
+}
+
 // Follow asks for runs for a reduce attempt. Arrivals without any mean that it should ask again.
 func (c *Coordinator) Follow(ctx context.Context, f Follow) (Arrivals, error) {
 	answer := make(chan Arrivals, 1)
@@ -180,6 +208,7 @@ type loop struct {
 	wants    map[Ticket]question[Lease]
 	follows  map[Ticket]question[Arrivals]
 	verdicts map[Ticket]chan<- Verdict
+	waiting  int  // tasks, as was told last
 	broken   bool // the log could not be written
 }
 
@@ -201,13 +230,24 @@ func (l *loop) run(ctx context.Context) {
 			return
 		case f := <-l.c.events:
 			f(l)
+			l.offer(false)
 		case <-tick.C:
 			l.tick(ctx)
+			l.offer(true)
 		}
 		l.c.mu.Lock()
 		l.c.last = l.m.Progress()
 		l.c.mu.Unlock()
 	}
+}
+
+// offer tells that tasks wait, if it is news or time to say so again.
+func (l *loop) offer(again bool) {
+	n := l.m.Waiting()
+	if l.c.opts.Waiting != nil && (n != l.waiting || again && n > 0) {
+		l.c.opts.Waiting(n)
+	}
+	l.waiting = n
 }
 
 func (l *loop) tick(ctx context.Context) {

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/millrace/millrace/job"
@@ -52,8 +53,23 @@ type (
 	Progressed struct{ Beat Beat }
 	// Lost: a node is gone with all that it kept.
 	Lost struct {
-		Node string
-		Now  time.Time
+		Node        string
+		Incarnation uint64 // of the agent that is gone: a later one is not; 0: whichever is there
+		Now         time.Time
+	}
+	// Vacated: a slot is free, whatever it was given.
+	Vacated struct {
+		Sender Sender
+		Slot   int
+		Now    time.Time
+	}
+	// Noted: what membership says of a node: it is there, in a zone, and may ask for work; or it is away, drains, or is to be given none. What it
+	// has, it keeps, unless it is Lost.
+	Noted struct {
+		Node, Zone string
+		Slots      int
+		Away       bool
+		Now        time.Time
 	}
 	// Ticked: time has passed.
 	Ticked struct{ Now time.Time }
@@ -72,6 +88,8 @@ func (Reported) event()   {}
 func (Broken) event()     {}
 func (Progressed) event() {}
 func (Lost) event()       {}
+func (Vacated) event()    {}
+func (Noted) event()      {}
 func (Ticked) event()     {}
 func (Stopped) event()    {}
 
@@ -127,22 +145,34 @@ func (Quarantine) effect() {}
 func (Finish) effect()     {}
 func (Fail) effect()       {}
 
-// A Record is one entry of the job log. Exactly one field is set.
+// A Record is one entry of the job log. Exactly one field is set, but for Began, which goes with Spec.
 type Record struct {
-	Spec      *job.Spec  `json:"spec,omitempty"`
+	Spec      *job.Spec  `json:"spec,omitempty"` // the first
+	Began     time.Time  `json:"began,omitzero"`
 	Begun     uint64     `json:"begun,omitempty"` // epoch of the coordinator that begins a plan, named by it; what came before does not count
 	Plan      string     `json:"plan,omitempty"`  // digest of the sealed plan
 	Cuts      [][]byte   `json:"cuts,omitempty"`  // borders of partitions
 	Committed *Committed `json:"committed,omitempty"`
 	Lost      job.TaskID `json:"lost,omitempty"`    // a committed map task whose node is gone
 	Decided   bool       `json:"decided,omitempty"` // every task is committed; the decision may be written from here on
+	Ended     *Ended     `json:"ended,omitempty"`   // the last
+}
+
+// An Ended is how a job has ended.
+type Ended struct {
+	Name      string          `json:"name,omitempty"`
+	Began     time.Time       `json:"began"`
+	Took      time.Duration   `json:"took_ns"`
+	Error     string          `json:"error,omitempty"`
+	Cancelled bool            `json:"cancelled,omitempty"`
+	Result    json.RawMessage `json:"result,omitempty"` // a job.Result without its parts
 }
 
 // A Committed is the commit of one attempt.
 type Committed struct {
 	Attempt     job.AttemptID  `json:"attempt"`
 	Node        string         `json:"node"`
-	Incarnation uint64         `json:"incarnation,omitempty"` // of the node
-	Skip        map[int]string `json:"skip,omitempty"`        // objects of the split that were left out, with the reason
+	Incarnation uint64         `json:"incarnation"`    // of the agent that keeps its runs
+	Skip        map[int]string `json:"skip,omitempty"` // objects of the split that were left out, with the reason
 	Result      Result         `json:"result"`
 }

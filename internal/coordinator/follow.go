@@ -18,6 +18,9 @@ func (m *Machine) follow(e Followed) []Effect {
 	effects = append(effects, m.answer(a, Arrivals{Next: a.next})...)
 	a.follows, a.next, a.complete = e.Ticket, f.Next, false // or it would not ask
 	m.follows[e.Ticket] = a
+	if len(f.Missing) > 0 {
+		effects = append(effects, m.missing(a, &e)...)
+	}
 	return append(effects, m.tell(a)...)
 }
 

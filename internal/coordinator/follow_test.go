@@ -22,7 +22,7 @@ func (b *bench) mapOf(node, want string, vector uint64) {
 func (b *bench) follow(node string, l Lease, next int) []Arrivals {
 	b.t.Helper()
 	b.ticket++
-	return b.tells(Followed{b.ticket, Follow{b.from(node), l.Attempt, next}, start})
+	return b.tells(Followed{b.ticket, Follow{Sender: b.from(node), Attempt: l.Attempt, Next: next}, start})
 }
 
 // tells returns what reduces are told because of e.
@@ -99,7 +99,7 @@ func TestLostRunIsReplaced(t *testing.T) {
 		t.Fatalf("leased with %+v", r.Arrivals)
 	}
 	b.lease("m") // there is a slot for the lost map
-	b.step(Lost{"gone", start})
+	b.step(Lost{Node: "gone", Now: start})
 	if got := b.follow("n", r, 0); len(got) > 0 {
 		t.Errorf("told %+v, which is lost", got)
 	}
@@ -118,15 +118,15 @@ func TestStaleFollow(t *testing.T) {
 	b.take("n", "m-00000.1")
 	r := b.take("n", "r-00000.1")
 	for name, f := range map[string]Follow{
-		"job":         {Sender{"other", 3, "n", 1}, r.Attempt, 0},
-		"epoch":       {Sender{"j", 2, "n", 1}, r.Attempt, 0},
-		"incarnation": {Sender{"j", 3, "n", 0}, r.Attempt, 0},
-		"node":        {from("elsewhere"), r.Attempt, 0},
-		"try":         {from("n"), job.AttemptID{Task: "r-00000", Try: 2}, 0},
-		"task":        {from("n"), job.AttemptID{Task: "r-00009", Try: 1}, 0},
-		"map":         {from("n"), job.AttemptID{Task: "m-00000", Try: 1}, 0},
-		"before":      {from("n"), r.Attempt, -1},
-		"beyond":      {from("n"), r.Attempt, 1},
+		"job":         {Sender: Sender{"other", 3, "n", 1}, Attempt: r.Attempt, Next: 0},
+		"epoch":       {Sender: Sender{"j", 2, "n", 1}, Attempt: r.Attempt, Next: 0},
+		"incarnation": {Sender: Sender{"j", 3, "n", 0}, Attempt: r.Attempt, Next: 0},
+		"node":        {Sender: from("elsewhere"), Attempt: r.Attempt, Next: 0},
+		"try":         {Sender: from("n"), Attempt: job.AttemptID{Task: "r-00000", Try: 2}, Next: 0},
+		"task":        {Sender: from("n"), Attempt: job.AttemptID{Task: "r-00009", Try: 1}, Next: 0},
+		"map":         {Sender: from("n"), Attempt: job.AttemptID{Task: "m-00000", Try: 1}, Next: 0},
+		"before":      {Sender: from("n"), Attempt: r.Attempt, Next: -1},
+		"beyond":      {Sender: from("n"), Attempt: r.Attempt, Next: 1},
 	} {
 		b.wantGone(name, b.tells(Followed{9, f, start}))
 	}
@@ -157,7 +157,7 @@ func TestRecall(t *testing.T) {
 	}
 	// Three maps are lost, and one slot is free: two reduces are given back.
 	b.told = nil
-	ls, _ := b.step(Lost{"gone", start})
+	ls, _ := b.step(Lost{Node: "gone", Now: start})
 	if l := ls[b.ticket]; l.Attempt.Task.IsReduce() || l.Attempt.Try != 2 {
 		t.Errorf("the free slot was given %+v", l)
 	}

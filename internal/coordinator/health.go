@@ -29,7 +29,7 @@ func (h *health) quarantined() bool { return h.bad }
 
 // barred reports whether h gets no work, for there are others.
 func (m *Machine) barred(h *host) bool {
-	return h.bad && m.others(func(o *host) bool { return !o.bad })
+	return h.bad && m.others(func(o *host) bool { return !o.bad && !m.rift.shunned[o.name] })
 }
 
 // suspect learns from a task that has committed: where it did, and where it had failed before.

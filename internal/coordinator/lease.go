@@ -22,9 +22,9 @@ func (m *Machine) ask(e Asked) []Effect {
 	if m.pushed { // just now: others asked before
 		return append(effects, m.grant()...)
 	}
-	effects = append(effects, m.serve(s)...)
-	if m.queue.Len() == 0 { // if it was the last map that waited, those that asked before may reduce
-		effects = append(effects, m.grant()...)
+	effects = append(effects, m.serveOne(s)...)
+	if s.place != nil {
+		effects = append(effects, m.help(s)...)
 	}
 	return effects
 }
@@ -55,10 +55,21 @@ func (m *Machine) withdraw(asked Ticket) {
 // grant answers wants with tasks as long as there are both.
 func (m *Machine) grant() (effects []Effect) {
 	mapping := m.queue.Len() > 0
+	var nothing map[*host]bool // for those
 	for next := m.asked.Front(); next != nil && m.waits(); {
 		s := next.Value.(*seat)
 		next = next.Next()
-		effects = append(effects, m.serve(s)...)
+		if nothing[s.host] {
+			continue
+		}
+		given := m.serve(s)
+		if given == nil {
+			if nothing == nil {
+				nothing = make(map[*host]bool)
+			}
+			nothing[s.host] = true
+		}
+		effects = append(effects, given...)
 	}
 	if mapping && m.queue.Len() == 0 { // those for whom there was no map may reduce
 		effects = append(effects, m.grant()...)
@@ -66,25 +77,53 @@ func (m *Machine) grant() (effects []Effect) {
 	return effects
 }
 
-// offer answers a want with a task that was just planned: one of a node that holds it, if there is any, else the oldest.
-func (m *Machine) offer(t *task) []Effect {
-	for _, name := range t.split.Nodes {
-		h := m.hosts[name]
-		if h == nil {
-			continue
+// grantNode answers a want of a node that can be answered.
+func (m *Machine) grantNode(h *host) []Effect {
+	for _, s := range h.seats {
+		if s.place != nil {
+			return m.serveOne(s)
 		}
-		for _, s := range h.seats {
-			if s.place != nil {
-				return m.serve(s)
+	}
+	return nil
+}
+
+// serveOne answers the want of a seat, and those of others that may reduce if it was given the last map that waited.
+func (m *Machine) serveOne(s *seat) []Effect {
+	mapping := m.queue.Len() > 0
+	effects := m.serve(s)
+	if mapping && m.queue.Len() == 0 {
+		effects = append(effects, m.grant()...)
+	}
+	return effects
+}
+
+// offer answers the want of a slot to which a map task is near that was just planned, or, if it is for everybody, the oldest. Others get it when they have
+// waited long enough.
+func (m *Machine) offer(t *task, everybody bool) []Effect {
+	for _, n := range t.split.Nodes {
+		if h := m.hosts[n]; h != nil {
+			if effects := m.grantNode(h); effects != nil {
+				return effects
 			}
 		}
 	}
-	for e := m.asked.Front(); e != nil; e = e.Next() {
-		if s := e.Value.(*seat); !m.barred(s.host) {
+	for e := m.asked.Front(); e != nil && everybody; e = e.Next() {
+		if s := e.Value.(*seat); !m.idles(s.host) {
 			return m.serve(s)
 		}
 	}
 	return nil
+}
+
+// Waiting returns how many tasks wait for a slot, and may have one now, those for which a backup may begin included.
+func (m *Machine) Waiting() int {
+	switch {
+	case m.over:
+		return 0
+	case m.queue.Len() > 0 || !m.sealed:
+		return m.queue.Len()
+	}
+	return m.later.Len() + m.conf.Reducers - len(m.reds) + m.backable() // of reduces, some are not made yet
 }
 
 // waits reports whether a task waits for a slot.
@@ -92,27 +131,28 @@ func (m *Machine) waits() bool {
 	return !m.over && (m.queue.Len() > 0 || m.sealed && (m.later.Len() > 0 || len(m.reds) < m.conf.Reducers))
 }
 
+// idles reports whether a node gets no work, for there are others.
+func (m *Machine) idles(h *host) bool { return m.barred(h) || m.shuns(h) }
+
 // serve answers the want of a seat, if there is a task for it. Reduces begin when no map waits: what is still being mapped
 // comes to them later.
 func (m *Machine) serve(s *seat) []Effect {
-	if m.over || m.barred(s.host) {
+	if m.over || m.idles(s.host) {
 		return nil
 	}
-	q := m.queue
-	if q.Len() == 0 && m.sealed {
+	id, ok := m.queue.Take(s.host.name, m.now)
+	spread := false
+	if !ok && m.sealed && m.queue.Len() == 0 && !m.slow(s.host) {
 		m.planReduces()
-		if q = m.later; q.Len() > 0 && m.slow(s.host) {
-			return nil
-		}
+		id, ok = m.later.Take(s.host.name, m.now)
+		spread = ok
 	}
-	if q.Len() == 0 {
-		return nil
-	}
-	p, ok := q.Take(s.host.name, m.now)
 	if !ok {
 		return nil
 	}
-	return []Effect{Grant{m.served(s), m.lease(m.task(p.ID), s)}}
+	l := m.lease(m.task(id), s)
+	s.last.spread = spread
+	return []Effect{Grant{m.served(s), l}}
 }
 
 // planReduces makes the reduce tasks, once.
@@ -120,7 +160,7 @@ func (m *Machine) planReduces() {
 	for i := len(m.reds); i < m.conf.Reducers; i++ {
 		t := &task{id: job.ReduceTask(i), part: i, since: m.now, try: m.base}
 		m.reds = append(m.reds, t)
-		m.later.Push(t.wants())
+		m.later.Push(t.id)
 	}
 }
 
@@ -169,6 +209,9 @@ func (m *Machine) end(a *attempt) []Effect {
 func (m *Machine) drop(a *attempt) []Effect {
 	t := a.task
 	m.progress(t, -1)
+	if a.spread {
+		m.later.Done(a.seat.host.name)
+	}
 	if len(t.live) > 1 {
 		m.spare--
 	}
@@ -186,7 +229,7 @@ func (m *Machine) again(t *task) []Effect {
 	m.retries++
 	t.state, t.counts, t.host, t.since, m.pushed = waiting, 0, nil, m.now, true
 	if t.id.IsReduce() {
-		m.later.PushFront(t.wants())
+		m.later.PushFront(t.id)
 	} else {
 		m.queue.PushFront(t.wants())
 	}
@@ -224,7 +267,7 @@ func (m *Machine) recall() (effects []Effect) {
 // free returns how many slots have nothing to do, and will ask for work if they have not yet.
 func (m *Machine) free() (n int) {
 	for _, h := range m.hosts {
-		if m.barred(h) {
+		if m.idles(h) {
 			continue
 		}
 		for _, s := range h.seats {

@@ -2,12 +2,20 @@ package coordinator
 
 // lost puts back what a node was doing and, while reducers may still ask for it, what it had done.
 func (m *Machine) lost(e Lost) []Effect {
-	if m.over || m.hosts[e.Node] == nil {
+	if m.over || m.hosts[e.Node] == nil || e.Incarnation != 0 && m.hosts[e.Node].incarnation > e.Incarnation {
 		return nil
 	}
+	m.queue.Absent(e.Node)
+	m.later.Absent(e.Node)
+	m.rift.forget(e.Node)
 	h := m.hosts[e.Node]
 	h.heard = false
-	effects := m.clear(h)
+	effects := append(m.clear(h), m.loseAll(h)...)
+	return append(effects, m.grant()...)
+}
+
+// loseAll puts back all maps whose runs a node keeps.
+func (m *Machine) loseAll(h *host) (effects []Effect) {
 	done := h.done
 	h.done = nil
 	for _, t := range done {
@@ -15,7 +23,7 @@ func (m *Machine) lost(e Lost) []Effect {
 			effects = append(effects, m.lose(t)...)
 		}
 	}
-	return append(effects, m.grant()...)
+	return effects
 }
 
 // clear puts back what a node was doing.
@@ -46,4 +54,14 @@ func (m *Machine) lose(t *task) []Effect {
 	t.result = nil
 	effects := append(m.again(t), Append{Record{Lost: t.id}})
 	return append(effects, discard(r)...)
+}
+
+// vacated takes back what a slot has that asked for work of another job.
+func (m *Machine) vacated(e Vacated) []Effect {
+	effects, why := m.admit(e.Sender)
+	if why != "" || m.over {
+		return effects
+	}
+	effects = append(effects, m.vacate(m.seat(m.host(e.Sender.Node), e.Slot))...)
+	return append(effects, m.grant()...)
 }

@@ -34,17 +34,18 @@ type Machine struct {
 	base    int // attempts of this coordinator have higher numbers
 	maps    []*task
 	reds    []*task
-	queue   *placement.Queue // map tasks that wait
-	later   *placement.Queue // reduce tasks that wait, until no map does
-	running list.List        // of *task: those that are leased, in the order in which they were
-	runs    []run            // of committed maps, oldest first; also those that were lost since
-	told    int              // of those, how many reduces that wait were told
-	merged  uint64           // Vector of a reduce attempt that was told all runs
+	queue   *placement.Queue  // map tasks that wait
+	later   *placement.Spread // reduce tasks that wait, until no map does
+	running list.List         // of *task: those that are leased, in the order in which they were
+	runs    []run             // of committed maps, oldest first; also those that were lost since
+	told    int               // of those, how many reduces that wait were told
+	merged  uint64            // Vector of a reduce attempt that was told all runs
 	hosts   map[string]*host
 	asked   list.List        // of *seat: those whose want has no answer, the oldest first
 	tickets map[Ticket]*seat // the same
 	follows map[Ticket]*attempt
 	leases  int // granted
+	rift    rift
 	spare   int // attempts under way beside another one of their task
 	pushed  bool
 	sealed  bool
@@ -62,6 +63,7 @@ type Machine struct {
 	beaten                     int64
 	shuffle, peak              int64
 	paces                      [2]pace // of maps, of reduces
+	slowest                    []*task // that a backup may be begun of, as of the last tick
 	did, suspects              int64   // of all nodes
 	bad                        []*host // those in quarantine
 	over                       bool    // Finish or Fail was returned
@@ -73,7 +75,7 @@ func New(conf Config) *Machine {
 		conf:    conf,
 		base:    max(conf.Term-1, 0) * maxTries,
 		queue:   placement.New(conf.Patience),
-		later:   placement.New(conf.Patience),
+		later:   placement.NewSpread(conf.Patience),
 		hosts:   make(map[string]*host),
 		tickets: make(map[Ticket]*seat),
 		follows: make(map[Ticket]*attempt),
@@ -115,7 +117,8 @@ func (m *Machine) take(e Event) []Effect {
 			return nil
 		}
 		m.sealed, m.digest = true, e.Digest
-		return append([]Effect{Append{Record{Plan: e.Digest}}}, m.advance()...)
+		effects := append([]Effect{Append{Record{Plan: e.Digest}}}, m.advance()...)
+		return append(effects, m.grant()...)
 	case Asked:
 		m.At(e.Now)
 		return m.ask(e)
@@ -125,6 +128,9 @@ func (m *Machine) take(e Event) []Effect {
 	case Withdrawn:
 		m.withdraw(e.Ticket)
 		return nil
+	case Noted:
+		m.At(e.Now)
+		return m.noted(e)
 	case Reported:
 		return m.reported(e)
 	case Broken:
@@ -135,6 +141,9 @@ func (m *Machine) take(e Event) []Effect {
 	case Lost:
 		m.At(e.Now)
 		return m.lost(e)
+	case Vacated:
+		m.At(e.Now)
+		return m.vacated(e)
 	case Ticked:
 		m.At(e.Now)
 		m.pardon()
@@ -147,11 +156,22 @@ func (m *Machine) take(e Event) []Effect {
 
 func (m *Machine) planned(e Planned) []Effect {
 	t := m.add(&e.Split)
-	m.queue.Push(t.wants())
+	everybody := m.queue.Push(t.wants())
 	if m.over {
 		return nil
 	}
-	return m.offer(t)
+	return m.offer(t, everybody)
+}
+
+func (m *Machine) noted(e Noted) []Effect {
+	if e.Away {
+		m.queue.Absent(e.Node)
+		m.later.Absent(e.Node)
+	} else {
+		m.queue.Present(e.Node, e.Zone, e.Slots)
+		m.later.Present(e.Node)
+	}
+	return m.grant()
 }
 
 // add makes the task of the split that follows those before.
@@ -203,7 +223,7 @@ func (m *Machine) mapped() bool { return m.sealed && m.mapsDone == len(m.maps) &
 // advance goes on to the end when everything is committed.
 func (m *Machine) advance() []Effect {
 	if m.over || !m.sealed || m.mapsDone < len(m.maps) || m.redsDone < m.conf.Reducers {
-		return m.grant()
+		return nil
 	}
 	if !m.conf.Tolerates(m.total.Failed, m.total.Objects) {
 		return m.fail(&job.Error{Err: fmt.Errorf("%d of %d objects failed, more than the job tolerates%s",

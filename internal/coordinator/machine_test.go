@@ -271,7 +271,7 @@ func TestLostNode(t *testing.T) {
 			b.commit(from("gone"), l.Attempt, counted(10, 0))
 		}
 		late := b.take("gone", "m-00002.1")
-		b.step(Lost{"gone", start})
+		b.step(Lost{Node: "gone", Now: start})
 		want := int64(20)
 		if reducers > 0 {
 			want = 0 // its runs are gone with it
@@ -355,7 +355,7 @@ func TestLostMapGivesUpItsList(t *testing.T) {
 	r := counted(1000, 1)
 	r.Failed = &store.Pending{Handle: store.Handle{ID: "list"}}
 	b.commit(from("gone"), b.take("gone", "m-00000.1").Attempt, r)
-	b.step(Lost{"gone", start})
+	b.step(Lost{Node: "gone", Now: start})
 	if len(b.thrown) != 1 || b.thrown[0].ID != "list" {
 		t.Errorf("discarded %v", b.thrown)
 	}
@@ -428,7 +428,7 @@ func TestNotDeterministic(t *testing.T) {
 		if c.reduced {
 			b.take("n", "r-00000.1")
 		}
-		b.step(Lost{"gone", start})
+		b.step(Lost{Node: "gone", Now: start})
 		r.Vector = c.vector
 		v := b.commit(from("n"), b.take("n", "m-00000.2").Attempt, r)
 		if v.Accepted == c.fails || c.fails != (b.end != nil) {
@@ -501,7 +501,7 @@ func TestStopped(t *testing.T) {
 		t.Errorf("committed after the end: %+v", v)
 	}
 	n := len(b.log)
-	for _, e := range []Event{Stopped{errors.New("again")}, Lost{"n", start}, Sealed{"other"}, Ticked{start}, Planned{job.Split{Task: "m-00001"}}} {
+	for _, e := range []Event{Stopped{errors.New("again")}, Lost{Node: "n", Now: start}, Sealed{"other"}, Ticked{start}, Planned{job.Split{Task: "m-00001"}}} {
 		b.step(e)
 	}
 	if len(b.log) != n {

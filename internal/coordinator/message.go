@@ -48,16 +48,19 @@ type Lease struct {
 type Follow struct {
 	Sender
 	Attempt job.AttemptID `json:"attempt"`
-	Next    int           `json:"next"` // of the last Arrivals
+	Next    int           `json:"next"`              // of the last Arrivals
+	Missing []Missing     `json:"missing,omitempty"` // runs that the attempt was told of and still cannot have
 }
 
 // Arrivals are sealed runs for a reduce attempt to merge. A map that had to be done again comes again: both runs of it have the same
 // Vector, and either will do.
 type Arrivals struct {
 	Runs []Run `json:"runs,omitempty"`
-	Next int   `json:"next,omitempty"` // what to ask for those that come after
-	All  bool  `json:"all,omitempty"`  // none will: every map task has a run among these and those before
-	Gone bool  `json:"gone,omitempty"` // the attempt is not wanted any more: it counts as neither done nor failed
+	// Addresses are where the runs of nodes can be fetched, by node. Whoever knows them adds them to what a [Coordinator] answers.
+	Addresses map[string]string `json:"addresses,omitempty"`
+	Next      int               `json:"next,omitempty"` // what to ask for those that come after
+	All       bool              `json:"all,omitempty"`  // none will: every map task has a run among these and those before
+	Gone      bool              `json:"gone,omitempty"` // the attempt is not wanted any more: it counts as neither done nor failed
 }
 
 // Merged returns the Vector of a reduce attempt: a hash of those of the runs that it merged, by map task.
@@ -78,6 +81,8 @@ type Run struct {
 	Attempt job.AttemptID `json:"attempt"`
 	Node    string        `json:"node"`
 	Vector  uint64        `json:"vector"` // hash of the table of its sections
+	// Incarnation is that of the agent that keeps them: one that was started again has nothing.
+	Incarnation uint64 `json:"incarnation"`
 }
 
 // A Commit reports an attempt that succeeded and asks for it to count.

@@ -58,8 +58,8 @@ var mutations = []mutation{
 		"false",
 	}, {
 		"a reduce begins while a map waits", "lease.go",
-		"if q.Len() == 0 && m.sealed {",
-		"if m.sealed {",
+		"if !ok && m.sealed && m.queue.Len() == 0 && !m.slow(s.host) {",
+		"if !ok && m.sealed {",
 	}, {
 		"no reduce is given back", "lease.go",
 		"max(0, m.queue.Len()-m.free())",
@@ -93,6 +93,14 @@ var mutations = []mutation{
 		"mt.state == committed && mt.attempt() == f.Run {",
 		"false {",
 	}, {
+		"runs out of reach stay", "missing.go",
+		"effects = append(effects, m.loseAll(on)...)",
+		"",
+	}, {
+		"nodes that are apart all get work", "missing.go",
+		"return true",
+		"return false",
+	}, {
 		"a want that was withdrawn is granted", "lease.go",
 		"if s := m.tickets[asked]; s != nil {",
 		"if s := m.tickets[asked]; s != nil && false {",
@@ -102,8 +110,8 @@ var mutations = []mutation{
 		"	if false {",
 	}, {
 		"a split is planned twice", "machine.go",
-		"m.queue.Push(t.wants())",
-		`m.queue.Push(t.wants())
+		"everybody := m.queue.Push(t.wants())",
+		`everybody := m.queue.Push(t.wants())
 	m.queue.Push(t.wants())`,
 	}, {
 		"the job is decided before its last reduce", "machine.go",
@@ -159,7 +167,7 @@ var mutations = []mutation{
 		"return effects",
 	}, {
 		"what the job left is swept when it goes on", "commit/claim.go",
-		`	if c.out.opts.Resume {
+		`	if c.out.opts.Succeeds {
 		return nil
 	}
 	return c.out.sweep`,
@@ -178,8 +186,8 @@ var mutations = []mutation{
 		"if false {",
 	}, {
 		"a backup begins on the node that is slow", "backup.go",
-		"return x.task.live[0].seat.host != s.host",
-		"return true",
+		"if t.live[0].seat.host != s.host {",
+		"if true {",
 	}, {
 		"an attempt is revoked that was not beaten", "report.go",
 		"Revoke{b.seat.host.name, b.id(),",

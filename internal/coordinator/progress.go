@@ -88,6 +88,7 @@ func (m *Machine) count(c *job.Counters, sign int64) {
 	for k, v := range c.User {
 		t.User[k] += sign * v
 	}
+	t.Input = t.Input.Plus(c.Input, sign)
 	t.Channels = t.Channels.Plus(c.Channels, sign)
 }
 

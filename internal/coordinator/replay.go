@@ -95,7 +95,7 @@ func (r *Replay) commit(c *Committed) error {
 	if id.IsReduce() {
 		r.reduced = true
 	} else {
-		r.last[id] = Run{c.Attempt, c.Node, c.Result.Vector}
+		r.last[id] = Run{c.Attempt, c.Node, c.Result.Vector, c.Incarnation}
 	}
 	return nil
 }
@@ -152,7 +152,7 @@ func (m *Machine) restoreReduces(r *Replay) error {
 		m.reds = append(m.reds, t)
 		c := r.counts[t.id]
 		if c == nil {
-			m.later.Push(t.wants())
+			m.later.Push(t.id)
 			continue
 		}
 		if c.Result.Vector != m.merged {

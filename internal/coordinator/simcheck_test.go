@@ -85,6 +85,8 @@ func add(sum, c *job.Counters) {
 			for k, n := range c.User {
 				sum.User[k] += n
 			}
+		case "Input":
+			sum.Input = sum.Input.Plus(c.Input, 1)
 		case "Channels":
 			sum.Channels = sum.Channels.Plus(c.Channels, 1)
 		default:

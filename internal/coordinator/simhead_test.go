@@ -178,7 +178,7 @@ func (h *head) take() {
 	var err error
 	h.claim, err = commit.Take(bg, h.store, outDir, "j", &commit.Options{
 		Name: "out", Owner: commit.Owner{Host: "here", PID: int(h.epoch)}, Float64: h.s.r.Float64,
-		Resume: true,
+		Succeeds: true,
 		// Those before are dead, or silent for so long that they are taken for it.
 		Dead: func(o commit.Owner) (dead, known bool) { return o.PID < int(h.epoch), true },
 	})
@@ -313,6 +313,11 @@ func (h *head) want(from caller, w Want) {
 
 func (h *head) follow(from caller, q Follow) {
 	h.heard(q.Sender)
+	for _, x := range q.Missing {
+		if x.Gone {
+			h.failures[x.Run.Task]++
+		}
+	}
 	f := &following{from, q, make(chan Arrivals, 1)}
 	h.follows = append(h.follows, f)
 	h.loop.follow(bg, q, f.answer)
@@ -405,13 +410,18 @@ func (h *head) watch() {
 	if h.loop.broken || m.over {
 		return
 	}
-	slots, fast := 0, 0 // that wait; of nodes that may have reduces
+	slots, bare := 0, 0 // that wait; of nodes that run no reduces and may have some
 	for _, a := range h.asks {
-		if len(a.answer) == 0 {
-			slots++
-			if on := m.hosts[a.sender.Node]; !m.barred(on) && !m.slow(on) {
-				fast++
-			}
+		on := m.hosts[a.sender.Node]
+		if len(a.answer) > 0 || m.rift.shunned[a.sender.Node] || m.idles(on) {
+			continue
+		}
+		slots++
+		reduces := slices.ContainsFunc(m.reds, func(t *task) bool {
+			return slices.ContainsFunc(t.live, func(x *attempt) bool { return x.seat.host == on })
+		})
+		if !reduces && on.pace < slowdown {
+			bare++
 		}
 	}
 	maps, recalled := m.queue.Len(), 0
@@ -431,8 +441,8 @@ func (h *head) watch() {
 	}
 	h.reduces = under
 	switch {
-	case maps == 0 && h.sealed && fast > 0 && (m.later.Len() > 0 || len(m.reds) < h.s.reducers):
-		h.s.wrong("%d reduces wait, and so do %d slots", m.later.Len(), fast)
+	case maps == 0 && h.sealed && bare > 0 && (m.later.Len() > 0 || len(m.reds) < h.s.reducers):
+		h.s.wrong("%d reduces wait, and so do %d slots of nodes without any", m.later.Len(), bare)
 	case recalled > 0 && slots+recalled > maps:
 		h.s.wrong("%d reduces are given back while %d slots are free, for %d maps", recalled, slots, maps)
 	}
@@ -565,7 +575,7 @@ func (h *head) work() {
 		h.begun = true
 		h.step(Started{})
 	case h.planned < s.maps && k < 6:
-		split := job.Split{Task: job.MapTask(h.planned), Offset: int64(h.plan), Objects: objects, Nodes: s.names[:s.r.IntN(2)]}
+		split := job.Split{Task: job.MapTask(h.planned), Offset: int64(h.plan), Objects: objects, Nodes: s.names[:min(s.r.IntN(3), len(s.names))]}
 		h.planned++
 		s.plans[h.plan] = append(s.plans[h.plan], split)
 		h.step(Planned{split})
@@ -580,7 +590,7 @@ func (h *head) work() {
 	case k == 6:
 		n := s.nodes[s.r.IntN(len(s.nodes))]
 		if !n.up || n.paused || s.fault(4) {
-			h.step(Lost{n.name, s.now})
+			h.step(Lost{Node: n.name, Now: s.now})
 		}
 	case len(h.asks) > 0 && s.r.IntN(8) == 0:
 		a := h.asks[0]
@@ -591,6 +601,8 @@ func (h *head) work() {
 		h.settle()
 	case s.cancels && s.fault(8):
 		h.step(Stopped{errCancelled})
+	case s.fault(4):
+		h.step(Noted{s.names[s.r.IntN(len(s.names))], fmt.Sprint(s.r.IntN(2)), 1 + s.r.IntN(2), s.r.IntN(2) == 0, s.now})
 	}
 }
 

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"maps"
+	"slices"
 
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/shuffle"
@@ -23,6 +24,7 @@ type fetched struct {
 	last     map[job.AttemptID]int // of each run
 	rounds   int
 	waits    int
+	missing  []Missing // to be said with the next question
 }
 
 // sendAhead streams what an attempt has so far to somebody who may reduce it later.
@@ -78,18 +80,31 @@ func (n *node) reduce(i int) {
 	case !f.all && s.fault(40):
 		s.note("%s does not wait for all runs", sl.lease.Attempt)
 		f.all = true
-	case !f.all && !f.asking, f.asking && s.late():
+	case !f.all && !f.asking, f.asking && s.late(), len(f.missing) > 0 && !f.asking:
 		n.follow(i)
 	case f.pending > 0 && !s.late():
 		// It waits for what it asked for.
 	case len(f.tables) < len(f.runs):
-		if f.waits++; f.waits > 4 {
+		if f.waits++; f.waits > 4 && s.fault(4) {
 			n.fails(i, FaultStore, -1, "out of reach")
+			return
+		} else if f.waits > 4 {
+			n.misses(f)
 			return
 		}
 		n.fetch(i, f.rounds > 0)
 	case f.all:
 		n.merge(i)
+	}
+}
+
+// misses says which runs are out of reach.
+func (n *node) misses(f *fetched) {
+	f.waits = 0
+	for _, t := range slices.Sorted(maps.Keys(f.runs)) {
+		if r := f.runs[t]; f.tables[r.Attempt] == nil {
+			f.missing = append(f.missing, Missing{Run: r.Attempt, Gone: r.Node == n.name})
+		}
 	}
 }
 
@@ -115,8 +130,8 @@ func (n *node) follow(i int) {
 	sl := &n.slots[i]
 	sl.fetched.asking = true
 	from := n.caller(i)
-	q := Follow{n.sender(), sl.lease.Attempt, sl.fetched.next}
-	n.s.note("%v follows with %s, from %d", from, q.Attempt, q.Next)
+	q := Follow{Sender: n.sender(), Attempt: sl.lease.Attempt, Next: sl.fetched.next, Missing: sl.fetched.missing}
+	n.s.note("%v follows with %s, from %d, without %v", from, q.Attempt, q.Next, q.Missing)
 	n.call(func(h *head) { h.follow(from, q) })
 }
 
@@ -129,7 +144,7 @@ func (n *node) arrived(c caller, a Arrivals) {
 		n.s.note("%v gives %s back", c, sl.lease.Attempt)
 		*sl = simSlot{state: idle, seq: sl.seq}
 	default:
-		sl.fetched.asking = false
+		sl.fetched.asking, sl.fetched.missing = false, nil
 		n.learn(sl, a)
 	}
 }
@@ -192,7 +207,7 @@ func (n *node) request(i int, r Run, sections bool) {
 	}
 	keeper := s.byName(r.Node)
 	s.send(keeper, func() {
-		if !keeper.up || keeper.epoch != epoch {
+		if !keeper.up || keeper.epoch != epoch || !s.reach(n, keeper) {
 			return
 		}
 		run := keeper.kept[r.Attempt]
@@ -201,6 +216,11 @@ func (n *node) request(i int, r Run, sections bool) {
 			s.send(n, func() {
 				switch f := wanted(); {
 				case f == nil:
+				case f.all && s.r.IntN(2) == 0:
+					f.pending--
+					if !f.asking {
+						f.missing = append(f.missing, Missing{Run: r.Attempt, Gone: true, Reason: "run is not there"})
+					}
 				case f.all:
 					n.fails(from.slot, FaultStore, -1, "run is not there")
 				default: // there may be another soon

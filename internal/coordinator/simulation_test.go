@@ -31,7 +31,7 @@ var (
 // Real are the machine and the loop around it, the replay of the log, claims, decisions and publishing, the mem store, and what package shuffle does to
 // sections: how they are sealed, framed, received, selected and merged. Modelled are agents and their runners, the network, where the job log and the plan lie, and time.
 // Messages come late, in any order, twice or never; pieces of runs are cut short or altered as well. Nodes die with what they kept, start
-// again, or do not, stand still, are slow, fail more than others; disks lose some of what is kept; reduces commit before they were told all runs; coordinators die between any two appends
+// again, or do not, stand still, are slow, fail more than others, or two of them never reach each other; disks lose some of what is kept; reduces commit before they were told all runs; coordinators die between any two appends
 // and calls to the store; appends and calls fail before or after they took effect,
 // and another coordinator takes over from one that is dead or only silent: it finishes what was decided, or goes on where the log ends, or, if the plan was
 // not sealed, begins another one, which differs. Agents keep what counts meanwhile, and ask again for what may. At last nothing breaks any more, and the job must end.
@@ -178,6 +178,7 @@ type simulation struct {
 
 	names []string
 	nodes []*node
+	apart [2]int  // nodes that cannot reach each other; the same twice: none
 	heads []*head // by epoch
 	epoch uint64  // the highest
 	net   []parcel
@@ -229,6 +230,9 @@ func newSimulation(seed uint64, tracing bool) *simulation {
 			slow:   r.IntN(6) == 0, flaky: r.IntN(8) == 0,
 		}
 		s.names, s.nodes = append(s.names, n.name), append(s.nodes, n)
+	}
+	if r.IntN(4) == 0 {
+		s.apart = [2]int{r.IntN(len(s.nodes)), r.IntN(len(s.nodes))}
 	}
 	return s
 }
@@ -284,6 +288,12 @@ func (s *simulation) stream(b []byte, deliver func([]byte)) {
 		s.note("byte %d of %d of a piece is altered", at, len(b))
 	}
 	s.send(nil, func() { deliver(b) })
+}
+
+// reach reports whether two nodes can reach each other.
+func (s *simulation) reach(a, b *node) bool {
+	x, y := s.nodes[s.apart[0]], s.nodes[s.apart[1]]
+	return a == b || (a != x || b != y) && (a != y || b != x)
 }
 
 // late says whether somebody has waited for an answer for so long that there will be none. At times there is one after all.

@@ -56,16 +56,16 @@ type hurt struct {
 // attempt returns the attempt that counts.
 func (t *task) attempt() job.AttemptID { return job.AttemptID{Task: t.id, Try: t.counts} }
 
+// opening is what opening an object costs, in bytes read instead.
+const opening = 64 << 10
+
+// wants is a map task as placement knows it.
 func (t *task) wants() placement.Task {
-	p := placement.Task{ID: t.id}
-	if t.split != nil {
-		p.Nodes = t.split.Nodes
-	}
-	return p
+	return placement.Task{ID: t.id, Nodes: t.split.Nodes, Weight: t.split.Bytes + int64(t.split.Objects)*opening}
 }
 
 // run names what a committed map task has made.
-func (t *task) run() Run { return Run{t.attempt(), t.host.name, t.result.Vector} }
+func (t *task) run() Run { return Run{t.attempt(), t.host.name, t.result.Vector, t.host.incarnation} }
 
 // skip returns the objects that are failed already.
 func (t *task) skip() map[int]string {
@@ -158,6 +158,7 @@ type attempt struct {
 	running Running // as the last beat said
 
 	// Of a reduce.
+	spread   bool   // it is one of those that are spread over nodes
 	order    int    // of its lease, among all
 	complete bool   // it was told all runs
 	follows  Ticket // its question for more, which waits; 0: none does

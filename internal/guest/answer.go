@@ -13,6 +13,8 @@ type Answers struct {
 	w          *bufio.Writer
 	records    uint64
 	partitions int
+	repeats    bool // the runner takes equal records together
+	tally      tally
 	head       [1 + 2*binary.MaxVarintLen64]byte
 }
 
@@ -31,6 +33,14 @@ func (a *Answers) Record(key, value []byte) error {
 		return errors.New("value is longer than 64 MiB")
 	}
 	a.records++
+	if a.repeats && a.records > tallyAfter {
+		return a.tallied(key, value)
+	}
+	return a.record(key, value)
+}
+
+// record sends a record.
+func (a *Answers) record(key, value []byte) error {
 	if len(key)+len(value)+len(a.head) <= a.w.Available() {
 		b := append(append(recordHead(a.w.AvailableBuffer(), key, value), key...), value...)
 		_, err := a.w.Write(b) // it lies there already
@@ -63,8 +73,9 @@ func (a *Answers) Count(name string, n int64) {
 
 // OK ends the replies for an object that was mapped.
 func (a *Answers) OK() error {
+	a.sendTally()
 	_, err := a.w.Write(binary.AppendUvarint(append(a.head[:0], kindOK), a.records))
-	a.records = 0
+	a.begin()
 	return err
 }
 
@@ -73,8 +84,14 @@ func (a *Answers) Fail(reason string) error {
 	reason = reason[:min(len(reason), maxReason)]
 	a.w.Write(binary.AppendUvarint(append(a.head[:0], kindFail), uint64(len(reason))))
 	_, err := a.w.WriteString(reason)
-	a.records = 0
+	a.begin()
 	return err
+}
+
+// begin makes ready for the replies for the next object.
+func (a *Answers) begin() {
+	a.records = 0
+	a.tally.reset()
 }
 
 // Flush sends what is held back.

@@ -10,11 +10,11 @@ import (
 // nothing is a Handler that drops everything.
 type nothing struct{}
 
-func (nothing) Record(_, _ []byte) error { return nil }
-func (nothing) Text([]byte) error        { return nil }
-func (nothing) Count(string, int64)      {}
-func (nothing) Fail(string)              {}
-func (nothing) OK()                      {}
+func (nothing) Records(_, _ []byte, _ int64) error { return nil }
+func (nothing) Text([]byte) error                  { return nil }
+func (nothing) Count(string, int64)                {}
+func (nothing) Fail(string)                        {}
+func (nothing) OK()                                {}
 
 // One operation is one record of a word and a 1.
 func BenchmarkReplies(b *testing.B) {

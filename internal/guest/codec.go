@@ -166,6 +166,31 @@ func (c Codec[T]) decodeSelf(enc []byte) (T, error) {
 	return *v, err
 }
 
+// An Encoder encodes one value after another, without finding a place for each that encodes itself.
+type Encoder[T any] struct {
+	codec Codec[T]
+	value T
+	self  encoding.BinaryAppender // value; nil: it does not encode itself so
+}
+
+// Encoder returns an Encoder of T.
+func (c Codec[T]) Encoder() *Encoder[T] {
+	e := &Encoder[T]{codec: c}
+	if c.Type == Binary {
+		e.self, _ = any(&e.value).(encoding.BinaryAppender)
+	}
+	return e
+}
+
+// Append appends the encoding of v to dst.
+func (e *Encoder[T]) Append(dst []byte, v T) ([]byte, error) {
+	if e.self == nil {
+		return e.codec.Append(dst, v)
+	}
+	e.value = v
+	return e.self.AppendBinary(dst)
+}
+
 // setInt stores n at p, which holds an integer of that kind.
 func setInt(p unsafe.Pointer, kind reflect.Kind, n int64) error {
 	var back int64

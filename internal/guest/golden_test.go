@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The bytes of version 2. A change here is a new ABI.
+// The bytes of version 3. A change here is a new ABI.
 func TestGolden(t *testing.T) {
 	params, err := EncodeParams(map[string]string{"b": "2", "a": "1"})
 	if err != nil {
@@ -22,6 +22,13 @@ func TestGolden(t *testing.T) {
 	a.Count("n", -1)
 	a.OK()
 	a.Fail("why")
+	a.Flush()
+	a.repeats, a.records = true, tallyAfter
+	for range 300 {
+		a.Record([]byte("key"), []byte("v"))
+	}
+	a.Record([]byte("once"), nil)
+	a.OK()
 	a.Flush()
 	read := func(r io.Reader) string {
 		p, err := io.ReadAll(r)
@@ -46,18 +53,20 @@ func TestGolden(t *testing.T) {
 		{"object in shared memory", string(place),
 			"O\x00\x00\x00\x0c\x01k\x05mem:k\x01e\x06\x02" + "M\x00\x00\x00\x08\x00\x00\x00\x05\x00\x00\x00\x03" + "E\x00\x00\x00\x00"},
 		{"records", read(RecordStream(params, pairs("key", "v"))), "P\x00\x00\x00\x08\x01a\x011\x01b\x012" + "R\x03\x01keyv" + "E\x00\x00\x00\x00"},
-		{"replies", out.String(), "R\x03\x01keyv" + "T\x05line\n" + "C\x01n\x01" + "K\x02" + "F\x03why"},
+		{"replies", out.String(), "R\x03\x01keyv" + "T\x05line\n" + "C\x01n\x01" + "K\x02" + "F\x03why" +
+			"X\xac\x02R\x03\x01keyv" + "R\x04\x00once" + "K\xad\x22"},
 		{"int", string(AppendInt(nil, -2)), "\x7f\xff\xff\xff\xff\xff\xff\xfe"},
 		{"uint", string(AppendUint(nil, 2)), "\x00\x00\x00\x00\x00\x00\x00\x02"},
 		{"float", string(float), "\x3f\xff\xff\xff\xff\xff\xff\xff"},
 		{"description", Description{ABI: ABI, Key: Int, Acc: Binary, Result: Float, Stock: "mean"}.String(),
-			"millrace-guest-abi/2 8c5e2f6d41\nkey int\nacc binary\nresult float\nstock mean\n"},
+			"millrace-guest-abi/3 8c5e2f6d41\nkey int\nacc binary\nresult float\nstock mean\n"},
 		{"partitions", string(AppendPartitions(nil, 258)), "N\x00\x00\x00\x04\x00\x00\x01\x02"},
+		{"repeats", string(AppendRepeats(nil)), "Q\x00\x00\x00\x00"},
 		{"partition", string(AppendPartition(nil, 258)), "\x00\x00\x01\x02"},
 		{"delimited", string(AppendDelimited(nil, String, []byte("a\x00"))), "a\x00\xff\x00\x01"},
 		{"description of a guest that partitions", Description{ABI: ABI, Partitions: true}.String(),
-			"millrace-guest-abi/2 8c5e2f6d41\nkey string\nacc string\nresult string\npartitions own\n"},
-		{"environment", strings.Join(Env(Reduce), " "), "MILLRACE_ABI=millrace-guest-abi/2 8c5e2f6d41 MILLRACE_MODE=reduce"},
+			"millrace-guest-abi/3 8c5e2f6d41\nkey string\nacc string\nresult string\npartitions own\n"},
+		{"environment", strings.Join(Env(Reduce), " "), "MILLRACE_ABI=millrace-guest-abi/3 8c5e2f6d41 MILLRACE_MODE=reduce"},
 	}
 	for _, tt := range tests {
 		if tt.got != tt.want {
@@ -78,6 +87,9 @@ func TestGuestRefuses(t *testing.T) {
 		{"half of partitions", head(kindParts, 4) + "12", "stream is cut short"},
 		{"partitions alone", head(kindParts, 4) + "1234", "stream is cut short"},
 		{"params behind partitions", head(kindParts, 4) + "1234" + head(kindParams, 0), "no object where one must begin"},
+		{"malformed leave", head(kindRepeat, 1), "malformed leave to repeat"},
+		{"leave alone", head(kindRepeat, 0), "stream is cut short"},
+		{"partitions behind leave", head(kindRepeat, 0) + head(kindParts, 4), "no object where one must begin"},
 		{"malformed object", head(kindObject, 3) + "\x00\x00\x00", "malformed object metadata"},
 		{"long name", head(kindObject, 1) + "\x05", "malformed object metadata"},
 		{"no data", head(kindObject, 5) + "\x00\x00\x00\x00\x00" + head(kindObject, 0), "no data where an object's bytes must be"},

@@ -1,7 +1,7 @@
 // Package guest is the protocol between a runner and a guest that was written with the Go SDK, and the encoding of its
 // keys and values. Guests link it, so it imports nothing heavy.
 //
-// # Protocol, version 2
+// # Protocol, version 3
 //
 // A guest is a process or a WASI command. Its environment is MILLRACE_ABI=<[ABI]> and MILLRACE_MODE, one of [Describe],
 // [Map], [Reduce]; it has no arguments. It reads its stdin, answers on its stdout and exits 0; whatever it prints to
@@ -11,14 +11,15 @@
 //	describe   stdin   nothing
 //	           stdout  a Description as text, see [ParseDescription]
 //
-//	map        stdin   { [params] [partitions] object { data | memory } end }   EOF ends the work
-//	           stdout  { { record | text | count } (ok | fail) }    one ok or fail for each object, in order
+//	map        stdin   { [params] [partitions] [repeats] object { data | memory } end }   EOF ends the work
+//	           stdout  { { [times] record | text | count } (ok | fail) }    one ok or fail for each object, in order
 //
 //	reduce     stdin   [params] { record } end                records ordered by key, then value; values are accumulators
 //	           stdout  { record | count } (ok | fail)         values are results
 //
 //	params     'P' u32 length   { string name, string value } ordered by name; they hold from here on
 //	partitions 'N' u32 4        u32 number of partitions, for a guest that partitions; it holds from here on
+//	repeats    'Q' u32 0        the runner takes equal records of an object together, with times, and in any order; it holds from here on
 //	object     'O' u32 length   string key, string URI, string ETag, varint size (-1: unknown),
 //	                            varint modified (nanoseconds since 1970, the least int64: unknown)
 //	data       'D' u32 length   bytes of the object
@@ -27,6 +28,7 @@
 //	end        'E' u32 0        of the object, or of the records
 //	record     'R' uvarint key length, uvarint value length, key, value; before the value of a mapped record of a guest
 //	                            that partitions, and counted in its length, u32 partition
+//	times      'X' uvarint n    the record that follows was emitted n times, 1 at least
 //	text       'T' string       whole lines of map-only output
 //	count      'C' string name, varint n    add n to the job's counter
 //	ok         'K' uvarint      number of records and texts of this object: it was mapped
@@ -42,7 +44,7 @@ import "errors"
 // ABI marks a program that speaks this protocol: the runner finds the marker in the program's bytes and sets it as
 // the value of MILLRACE_ABI, by which job.Main knows that it runs inside a runner.
 // (A variable, so that it stands in the program's data in one piece.)
-var ABI = "millrace-guest-abi/2 8c5e2f6d41"
+var ABI = "millrace-guest-abi/3 8c5e2f6d41"
 
 // Names of the environment of a guest.
 const (
@@ -77,11 +79,13 @@ var ErrProtocol = errors.New("guest protocol")
 const (
 	kindParams = 'P'
 	kindParts  = 'N'
+	kindRepeat = 'Q'
 	kindObject = 'O'
 	kindData   = 'D'
 	kindMemory = 'M'
 	kindEnd    = 'E'
 	kindRecord = 'R'
+	kindTimes  = 'X'
 	kindText   = 'T'
 	kindCount  = 'C'
 	kindOK     = 'K'

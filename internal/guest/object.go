@@ -246,6 +246,15 @@ func (o *Objects) Next() (*Meta, error) {
 			return nil, noEOF(err)
 		}
 	}
+	if kind == kindRepeat {
+		if n != 0 {
+			return nil, protocolError("malformed leave to repeat")
+		}
+		o.out.repeats = true
+		if kind, n, err = readHeader(o.r); err != nil {
+			return nil, noEOF(err)
+		}
+	}
 	if kind != kindObject || n > maxObject {
 		return nil, protocolError("no object where one must begin")
 	}

@@ -13,6 +13,9 @@ func AppendPartitions(dst []byte, n int) []byte {
 	return binary.BigEndian.AppendUint32(appendHeader(dst, kindParts, partitionLen), uint32(n))
 }
 
+// AppendRepeats appends the frame that lets a guest answer equal records together. It goes behind the partitions.
+func AppendRepeats(dst []byte) []byte { return appendHeader(dst, kindRepeat, 0) }
+
 // readPartitions reads the n bytes of a frame of partitions.
 func readPartitions(r io.Reader, n int) (int, error) {
 	if n != partitionLen {

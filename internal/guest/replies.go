@@ -5,11 +5,12 @@ import (
 	"strconv"
 )
 
-// A Handler takes what a guest answers. Slices are valid during the call only. An error of Record or Text ends
+// A Handler takes what a guest answers. Slices are valid during the call only. An error of Records or Text ends
 // the guest's run and is the error of [Replies.Write].
 type Handler interface {
-	// Record is a record that the guest emitted, key and value encoded as its Description says.
-	Record(key, value []byte) error
+	// Records are n equal records that the guest emitted, key and value encoded as its Description says. There are more than one only
+	// where the guest was given leave to repeat.
+	Records(key, value []byte, n int64) error
 	// Text is raw map-only output: whole lines.
 	Text(p []byte) error
 	// Count adds n to the job's counter of that name.
@@ -37,6 +38,7 @@ type Replies struct {
 	b       Bounds
 	objects int // that are still to be answered
 	records uint64
+	times   int64  // of the record that is to come next; 0: nothing was said
 	buf     []byte // the start of a reply that has not fully come
 	err     error
 }
@@ -102,7 +104,7 @@ func (r *Replies) Close() error {
 	switch {
 	case r.err != nil:
 		return r.err
-	case len(r.buf) > 0:
+	case len(r.buf) > 0, r.times > 0:
 		return r.fail(protocolError("guest ended in the middle of a reply"))
 	case r.objects > 0:
 		return r.fail(protocolError("guest ended without saying that it was done"))
@@ -176,7 +178,7 @@ func (r *Replies) parse(p []byte) (y reply, need int, err error) {
 		la = number(maxReason)
 	case kindCount:
 		la = number(maxName)
-	case kindOK:
+	case kindOK, kindTimes:
 		n, k := binary.Uvarint(p[at:])
 		if k < 0 || k == 0 && len(p)-at >= binary.MaxVarintLen64 {
 			return y, 0, protocolError("malformed number")
@@ -212,10 +214,20 @@ func (r *Replies) parse(p []byte) (y reply, need int, err error) {
 }
 
 func (r *Replies) handle(y *reply) error {
+	n := max(r.times, 1)
+	if r.times > 0 && y.kind != kindRecord {
+		return protocolError("no record where one must be that comes several times")
+	}
+	r.times = 0
 	switch y.kind {
+	case kindTimes:
+		if y.n <= 0 {
+			return protocolError("malformed number")
+		}
+		r.times = y.n
 	case kindRecord:
-		r.records++
-		return r.h.Record(y.a, y.b)
+		r.records += uint64(n)
+		return r.h.Records(y.a, y.b, n)
 	case kindText:
 		r.records++
 		return r.h.Text(y.a)

@@ -182,8 +182,14 @@ type log struct {
 	err error
 }
 
-func (l *log) Record(k, v []byte) error { fmt.Fprintf(l, "R%q=%q ", trim(k), trim(v)); return l.err }
-func (l *log) Text(p []byte) error      { fmt.Fprintf(l, "T%q ", trim(p)); return l.err }
+func (l *log) Records(k, v []byte, n int64) error {
+	if n != 1 {
+		fmt.Fprintf(l, "%d×", n)
+	}
+	fmt.Fprintf(l, "R%q=%q ", trim(k), trim(v))
+	return l.err
+}
+func (l *log) Text(p []byte) error { fmt.Fprintf(l, "T%q ", trim(p)); return l.err }
 func (l *log) Count(name string, n int64) {
 	fmt.Fprintf(l, "C%s%+d ", trim([]byte(name)), n)
 }
@@ -264,6 +270,13 @@ func TestRepliesRefused(t *testing.T) {
 		{"huge", "R\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "guest protocol: reply 'R' of 18446744073709551615 bytes, more than the limit of 8"},
 		{"count", "C\x01n\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "guest protocol: malformed number"},
 		{"miscounted", "R\x00\x00K\x02", "guest protocol: guest counted 2 records, 1 came"},
+		{"times without a record", "X\x02K\x02", "guest protocol: no record where one must be that comes several times"},
+		{"times twice", "X\x02X\x02R\x00\x00", "guest protocol: no record where one must be that comes several times"},
+		{"never", "X\x00R\x00\x00K\x00", "guest protocol: malformed number"},
+		{"too often", "X\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01R\x00\x00", "guest protocol: malformed number"},
+		{"times miscounted", "X\x03R\x00\x00K\x02", "guest protocol: guest counted 2 records, 3 came"},
+		{"times at the end", "K\x00X\x02", "guest protocol: guest answered for an object that it was not given"},
+		{"half of times", "X\x02", "guest protocol: guest ended in the middle of a reply"},
 		{"too much", "K\x00K\x00", "guest protocol: guest answered for an object that it was not given"},
 		{"nothing", "", "guest protocol: guest ended without saying that it was done"},
 		{"no end", "R\x00\x00", "guest protocol: guest ended without saying that it was done"},
@@ -319,6 +332,7 @@ func TestDescription(t *testing.T) {
 
 func FuzzReplies(f *testing.F) {
 	f.Add(stdout(f)[:200], 3)
+	f.Add([]byte("X\x07R\x01\x01abX\x01R\x00\x00K\x08"), 2)
 	f.Add([]byte("R\x01\x01abC\x01n\x05K\x01F\x03why"), 1)
 	f.Fuzz(func(t *testing.T, p []byte, step int) {
 		whole, pieces := new(log), new(log)
@@ -357,6 +371,7 @@ func FuzzStdin(f *testing.F) {
 	frame, _ := EncodeParams(map[string]string{"n": "3"})
 	p, _ := io.ReadAll(ObjectStream(frame, &Meta{Key: "k", Size: 4}, nil, []byte("data")))
 	f.Add(p)
+	f.Add(append(AppendRepeats(AppendPartitions(nil, 3)), p[len(frame):]...))
 	p, _ = io.ReadAll(RecordStream(frame, pairs("a", "1")))
 	f.Add(p)
 	f.Fuzz(func(t *testing.T, p []byte) {

@@ -130,7 +130,7 @@ func (a *Authority) Issue(role Role, name, dir string) (*Node, error) {
 
 // sign returns the certificate of a node.
 func (a *Authority) sign(p Peer, public *ecdsa.PublicKey) ([]byte, error) {
-	if err := p.check(); err != nil {
+	if err := p.Check(); err != nil {
 		return nil, err
 	}
 	if public.Curve != elliptic.P256() {

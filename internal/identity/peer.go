@@ -60,7 +60,8 @@ func (p Peer) uri() *url.URL {
 	return &url.URL{Scheme: "millrace", Host: p.Cluster, Path: "/" + string(p.Role) + "/" + p.Name}
 }
 
-func (p Peer) check() error {
+// Check says what is wrong with the words of a name.
+func (p Peer) Check() error {
 	switch {
 	case !slices.Contains(roles, p.Role):
 		return fmt.Errorf("role %q: want one of %v", p.Role, roles)
@@ -91,7 +92,7 @@ func PeerOf(c *x509.Certificate) (Peer, error) {
 	u := c.URIs[0]
 	role, name, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	p := Peer{Cluster: u.Host, Role: Role(role), Name: name}
-	if err := p.check(); err != nil {
+	if err := p.Check(); err != nil {
 		return Peer{}, fmt.Errorf("%w: %w", ErrStranger, err)
 	}
 	return p, nil

@@ -33,7 +33,7 @@ type grant struct {
 // Whoever has it can: it is a secret.
 func (a *Authority) Token(role Role, name string, life time.Duration) (string, error) {
 	g := grant{Peer{a.cluster, role, name}, a.now().Add(life)}
-	if err := g.check(); err != nil {
+	if err := g.Check(); err != nil {
 		return "", err
 	}
 	if life <= 0 || life > MaxTokenLife {

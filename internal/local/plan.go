@@ -3,9 +3,10 @@ package local
 import (
 	"context"
 	"errors"
-	"time"
 
+	"github.com/millrace/millrace/internal/coordinator/brief"
 	"github.com/millrace/millrace/internal/coordinator/plan"
+	"github.com/millrace/millrace/internal/server"
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/store"
 )
@@ -15,44 +16,37 @@ type Summary = plan.Summary
 
 // Plan lists the inputs and returns what Run would do, without doing it.
 func Plan(ctx context.Context, spec *job.Spec, opts *Options) (*Summary, error) {
-	r := &running{spec: spec, opts: opts, id: newID(), began: time.Now()}
-	s, err := r.planOnly(ctx)
-	if err := errors.Join(err, r.close()); err != nil {
+	p, err := brief.Open(ctx, spec, opts.Schemes)
+	if err != nil {
+		return nil, err
+	}
+	s, err := summary(ctx, spec, p, opts)
+	if err := errors.Join(err, p.Close()); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func (r *running) planOnly(ctx context.Context) (*Summary, error) {
-	var err error
-	if r.places, err = openPlaces(ctx, r.spec, r.opts.Schemes); err != nil {
-		return nil, err
-	}
-	r.then(r.places.close)
-	reducers := r.spec.Reducers
-	if reducers == 0 && r.spec.Reducer != "" {
+func summary(ctx context.Context, spec *job.Spec, p *brief.Places, opts *Options) (*Summary, error) {
+	reducers := spec.Reducers
+	if reducers == 0 && spec.Reducer != "" {
 		reducers = 1
 	}
-	o := r.planOptions(reducers)
-	for _, in := range r.places.inputs {
-		l, err := r.opts.locate(ctx, in.Bucket)
-		if err != nil {
-			return nil, &job.Error{Op: "locate", Err: err}
+	var where func(context.Context, store.URI, store.Bucket) (plan.Locator, error)
+	if w := opts.Where; w != nil {
+		where = func(ctx context.Context, u store.URI, b store.Bucket) (plan.Locator, error) {
+			return w.Locator(ctx, u, b, nil)
 		}
-		o.Locators = append(o.Locators, l)
 	}
-	s, err := plan.Build(ctx, r.places.inputs, discardArea{}, o, func(job.Split) error { return nil })
+	o, err := server.PlanOptions(ctx, spec, p, reducers, false, where)
+	if err != nil {
+		return nil, err
+	}
+	s, err := plan.Build(ctx, p.Inputs, discardArea{}, o, func(job.Split) error { return nil })
 	if err == nil && s.Objects == 0 {
-		err = r.places.mustExist(ctx)
+		err = p.MustExist(ctx)
 	}
 	return s, err
-}
-
-func (o *Options) locate(ctx context.Context, b store.Bucket) (plan.Locator, error) {
-	if o.Locate == nil {
-		return nil, nil
-	}
-	return o.Locate(ctx, b)
 }
 
 // A discardArea keeps nothing of a plan: only its summary is wanted.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/agent"
 	"github.com/millrace/millrace/internal/codecache"
 	"github.com/millrace/millrace/internal/latency"
 	"github.com/millrace/millrace/internal/local"
@@ -46,7 +47,7 @@ func BenchmarkJobStart(b *testing.B) {
 		if !warm {
 			cache = openCache(b)
 		}
-		pool := local.NewPool(spec)
+		pool := agent.PoolFor(spec)
 		defer func() {
 			if err := pool.Close(); err != nil {
 				b.Error(err)

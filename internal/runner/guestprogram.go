@@ -69,19 +69,24 @@ func usageOf(r *sandbox.Report) usage {
 type sdkProgram struct {
 	guestProgram
 	reducing
-	params []byte // frame
+	params []byte   // frame
+	once   []string // environment of a guest that maps one object
 
 	partitions int    // that before has a frame of
-	before     []byte // what a guest that partitions gets first
+	repeats    bool   // before has a frame that gives leave to
+	before     []byte // what a guest gets first; nil: it was not made yet
 }
 
-// first returns the frames that a guest gets before its first object.
-func (p *sdkProgram) first(partitions int) []byte {
-	if !p.desc.Partitions {
-		return p.params
-	}
-	if p.before == nil || p.partitions != partitions {
-		p.partitions, p.before = partitions, guest.AppendPartitions(slices.Clone(p.params), partitions)
+// first returns the frames that a guest gets before its first object, which is staged at s.
+func (p *sdkProgram) first(s *stage) []byte {
+	if p.before == nil || p.partitions != s.partitions || p.repeats != s.repeats {
+		p.partitions, p.repeats, p.before = s.partitions, s.repeats, slices.Clone(p.params)
+		if p.desc.Partitions {
+			p.before = guest.AppendPartitions(p.before, s.partitions)
+		}
+		if s.repeats {
+			p.before = guest.AppendRepeats(p.before)
+		}
 	}
 	return p.before
 }
@@ -111,11 +116,12 @@ func newSDK(ctx context.Context, g guestProgram, h *Hello, said *guest.Descripti
 	if err != nil {
 		return nil, err
 	}
-	return &sdkProgram{guestProgram: g, reducing: r, params: params}, nil
+	once := append(guest.Env(guest.Map), guest.EnvOnce+"=1")
+	if h.Engine == job.Native {
+		once = append(once, collector(g.limits.Memory)...)
+	}
+	return &sdkProgram{guestProgram: g, reducing: r, params: params, once: once}, nil
 }
-
-// mapOnce is the environment of a guest that maps one object.
-var mapOnce = append(guest.Env(guest.Map), guest.EnvOnce+"=1")
 
 // ask asks a guest of the SDK what it is.
 func (g *guestProgram) ask(ctx context.Context) (text []byte, d guest.Description, r sandbox.Report, err error) {
@@ -130,7 +136,7 @@ func (g *guestProgram) ask(ctx context.Context) (text []byte, d guest.Descriptio
 // prepare has a guest do what it does before it asks for its first object, so that this finds it done. An error of the guest is
 // that of each object, too: here it means nothing.
 func (p *sdkProgram) prepare(ctx context.Context, isolation job.Isolation) {
-	env := mapOnce
+	env := p.once
 	if isolation == job.IsolateSplit {
 		env = guest.Env(guest.Map)
 	}
@@ -146,7 +152,7 @@ func (p *sdkProgram) mapObject(ctx context.Context, obj *mapper.Object, out *sta
 	h := &answers{stage: out}
 	replies := guest.NewReplies(h, 1, guest.Bounds{})
 	m := &guest.Meta{Key: obj.Key, URI: obj.URI, ETag: obj.ETag, Size: obj.Size, Modified: obj.Modified}
-	report, err := p.run(ctx, mapping(obj.Key), nil, mapOnce, guest.ObjectStream(p.first(out.partitions), m, obj.Body, obj.Data), replies)
+	report, err := p.run(ctx, mapping(obj.Key), nil, p.once, guest.ObjectStream(p.first(out), m, obj.Body, obj.Data), replies)
 	return usageOf(&report), h.verdict(withLog(err, &report), replies)
 }
 
@@ -186,11 +192,14 @@ type answers struct {
 	failed string
 }
 
-func (a *answers) Record(key, value []byte) error {
-	if a.emit != nil {
-		return a.emit(key, value)
+func (a *answers) Records(key, value []byte, n int64) error {
+	switch {
+	case a.emit == nil:
+		return a.stage.Records(key, value, n)
+	case n > 1:
+		return fmt.Errorf("%w: a reducer repeats a record", guest.ErrProtocol)
 	}
-	return a.stage.Record(key, value)
+	return a.emit(key, value)
 }
 
 func (a *answers) Text(p []byte) error {

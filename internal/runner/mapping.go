@@ -38,6 +38,7 @@ func (s *server) mapSplit(ctx context.Context, payload []byte, run *os.File) err
 		failed = errors.New("the program says itself which partition a key belongs to: --partition range is not for it")
 	}
 	s.checking = m.Check || m.Sample > 0
+	s.stage.repeats = m.Partitions > 0 && m.Sample == 0 && s.program.combine() != nil
 	s.sample = nil
 	if m.Sample > 0 {
 		s.sample = &sample{most: m.Sample, every: 1}
@@ -153,7 +154,7 @@ func (s *server) settle(p *Piece, body *pieces, exit int, err error) error {
 		}
 	}
 	if s.sample != nil && err == nil {
-		return s.stage.each(s.sample.add)
+		return s.stage.each(func(key, _ []byte, _ int64) error { return s.sample.add(key) }) // nothing has leave to repeat
 	}
 	if s.checking {
 		return nil
@@ -190,13 +191,13 @@ func (s *server) letGo() error {
 		return nil
 	}
 	if s.stage.types.Partitions {
-		return s.stage.each(func(key, value []byte) error {
+		return s.stage.each(func(key, value []byte, n int64) error {
 			p, value, err := guest.CutPartition(value, s.partitions)
 			if err != nil {
 				return err
 			}
-			return s.sorter.AddTo(p, key, value)
+			return s.sorter.AddTo(p, key, value, n)
 		})
 	}
-	return s.stage.each(s.sorter.Add)
+	return s.stage.each(s.sorter.AddTimes)
 }

@@ -19,7 +19,7 @@ type sample struct {
 // maxSampled bounds a key of a sample; a longer one is cut off there.
 const maxSampled = 256
 
-func (s *sample) add(key, _ []byte) error {
+func (s *sample) add(key []byte) error {
 	if s.seen++; (s.seen-1)%s.every != 0 {
 		return nil
 	}

@@ -11,7 +11,7 @@ func TestSample(t *testing.T) {
 	for _, n := range []int{0, 1, 7, 8, 9, 1000, 12345} {
 		s := &sample{most: 4, every: 1}
 		for i := range n {
-			if err := s.add(fmt.Appendf(nil, "%06d", i), nil); err != nil {
+			if err := s.add(fmt.Appendf(nil, "%06d", i)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -25,7 +25,7 @@ func TestSample(t *testing.T) {
 		}
 	}
 	s := &sample{most: 4, every: 1}
-	if _ = s.add(make([]byte, 1000), nil); len(s.keys[0]) != maxSampled {
+	if _ = s.add(make([]byte, 1000)); len(s.keys[0]) != maxSampled {
 		t.Errorf("a key of %d bytes", len(s.keys[0]))
 	}
 }
@@ -34,7 +34,7 @@ func TestSampleTravels(t *testing.T) {
 	a, b := pair(t)
 	s := &sample{most: 2000, every: 1}
 	for i := range 3000 {
-		_ = s.add(bytes.Repeat(fmt.Appendf(nil, "%d,", i), i%100), nil)
+		_ = s.add(bytes.Repeat(fmt.Appendf(nil, "%d,", i), i%100))
 	}
 	want := slices.Clone(s.keys)
 	sent := make(chan error, 1)

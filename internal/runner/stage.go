@@ -19,11 +19,12 @@ type stage struct {
 	textual    bool  // records are output, not shuffled
 	partitions int   // of records that are shuffled
 	silent     error // of text, if that is not output
+	repeats    bool  // equal records may come together
 	input      int   // which of the job's inputs the object is of
 
-	chunks  [][]byte // records: key length u32, value length u32, key, value
+	chunks  [][]byte // records: key length u32, value length u32, [times u64,] key, value
 	chunk   int      // the one that is being filled
-	held    int64    // bytes in chunks
+	held    int64    // bytes of records as they were emitted, one by one
 	records int64
 	text    []byte
 	lines   int64 // in text
@@ -41,7 +42,16 @@ func (s *stage) reset() {
 }
 
 // Record emits a record.
-func (s *stage) Record(key, value []byte) error {
+func (s *stage) Record(key, value []byte) error { return s.Records(key, value, 1) }
+
+// repeated, in the length of a key, says that the record came several times.
+const repeated = 1 << 31
+
+// Records emits n equal records. Limits hold as if they came one by one.
+func (s *stage) Records(key, value []byte, n int64) error {
+	if n > 1 && !s.repeats {
+		return fmt.Errorf("%w: equal records together, without leave", guest.ErrProtocol)
+	}
 	if s.textual {
 		s.text = format.AppendLine(s.text, s.format, s.types.Key, s.types.Acc, key, value)
 		s.lines++
@@ -51,11 +61,22 @@ func (s *stage) Record(key, value []byte) error {
 				return err
 			}
 		}
-		c := s.room(8 + len(key) + len(value))
-		b := binary.LittleEndian.AppendUint32(*c, uint32(len(key)))
+		size := 8 + len(key) + len(value)
+		n = 1 + max(0, min(n-1, (s.limits.Output-s.held-int64(len(s.text)))/int64(size), s.limits.Records-s.records-s.lines)) // one too many is enough
+		head := uint32(len(key))
+		if n > 1 {
+			head |= repeated
+			size += 8
+		}
+		c := s.room(size)
+		b := binary.LittleEndian.AppendUint32(*c, head)
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(value)))
+		if n > 1 {
+			b = binary.LittleEndian.AppendUint64(b, uint64(n))
+		}
 		*c = append(append(b, key...), value...)
-		s.records++
+		s.records += n
+		s.held += n * int64(8+len(key)+len(value))
 	}
 	return s.check()
 }
@@ -65,7 +86,6 @@ const stageChunk = 256 << 10
 
 // room returns the chunk that takes the next n bytes.
 func (s *stage) room(n int) *[]byte {
-	s.held += int64(n)
 	for ; s.chunk < len(s.chunks); s.chunk++ {
 		c := &s.chunks[s.chunk]
 		if len(*c) == 0 && cap(*c) < n {
@@ -118,16 +138,18 @@ func (s *stage) check() error {
 // filled returns the chunks that hold records.
 func (s *stage) filled() [][]byte { return s.chunks[:min(s.chunk+1, len(s.chunks))] }
 
-// each calls f with every record, in the order they were emitted.
-func (s *stage) each(f func(key, value []byte) error) error {
+// each calls f with all records, in the order in which they came, and with how many there are of each.
+func (s *stage) each(f func(key, value []byte, n int64) error) error {
 	for _, b := range s.filled() {
 		for len(b) > 0 {
-			k, v := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
-			key, value := b[8:8+k], b[8+k:8+k+v]
-			if err := f(key, value); err != nil {
+			k, v, n := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), int64(1)
+			if b = b[8:]; k&repeated != 0 {
+				k, n, b = k&^repeated, int64(binary.LittleEndian.Uint64(b)), b[8:]
+			}
+			if err := f(b[:k:k], b[k:k+v:k+v], n); err != nil {
 				return err
 			}
-			b = b[8+k+v:]
+			b = b[k+v:]
 		}
 	}
 	return nil

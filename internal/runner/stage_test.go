@@ -24,7 +24,7 @@ func TestStageKeepsRecords(t *testing.T) {
 			want = append(want, fmt.Sprint(i)+string(value))
 		}
 		n := 0
-		err := s.each(func(key, value []byte) error {
+		err := s.each(func(key, value []byte, _ int64) error {
 			if n >= len(want) || want[n] != string(key)+string(value) {
 				t.Fatalf("round %d: record %d is another", round, n)
 			}

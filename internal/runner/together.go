@@ -109,7 +109,7 @@ func (t *together) start(r *sandbox.Run) (err error) {
 	}
 	t.laps = sandbox.NewLaps()
 	t.replies = guest.NewReplies(t, 0, guest.Bounds{})
-	t.pending, t.stream, t.fresh, t.lied, t.ahead = t.p.first(t.s.stage.partitions), nil, true, false, 1
+	t.pending, t.stream, t.fresh, t.lied, t.ahead = t.p.first(&t.s.stage), nil, true, false, 1
 	t.s.stage.reset()
 	return nil
 }
@@ -325,13 +325,13 @@ func (t *together) settle(err error) {
 	}
 }
 
-// Record, Text, Count, Fail and OK take what the guest says about the first object without an answer.
+// Records, Text, Count, Fail and OK take what the guest says about the first object without an answer.
 
-func (t *together) Record(key, value []byte) error { return t.s.stage.Record(key, value) }
-func (t *together) Text(p []byte) error            { return t.s.stage.Text(p) }
-func (t *together) Count(name string, n int64)     { t.s.stage.Count(name, n) }
-func (t *together) Fail(reason string)             { t.settle(errors.New(reason)) }
-func (t *together) OK()                            { t.settle(nil) }
+func (t *together) Records(key, value []byte, n int64) error { return t.s.stage.Records(key, value, n) }
+func (t *together) Text(p []byte) error                      { return t.s.stage.Text(p) }
+func (t *together) Count(name string, n int64)               { t.s.stage.Count(name, n) }
+func (t *together) Fail(reason string)                       { t.settle(errors.New(reason)) }
+func (t *together) OK()                                      { t.settle(nil) }
 
 type readerFunc func([]byte) (int, error)
 

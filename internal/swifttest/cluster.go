@@ -37,19 +37,41 @@ type Cluster struct {
 	User    string   // ACCOUNT:USER
 	Key     string
 
-	opts  Options
-	user  string // who the servers run as
-	cmd   *exec.Cmd
-	stdin io.Closer
-	log   *tail
-	once  sync.Once
-	err   error
+	opts   Options
+	client *http.Client
+	user   string // who the servers run as
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	log    *tail
+	once   sync.Once
+	err    error
 }
 
 // Options say how a Cluster is made. A nil *Options means one node.
 type Options struct {
 	Nodes    int // 0 means 1; there are as many replicas as nodes, up to three
 	Policies []Policy
+	Place    Place // nil: this machine
+}
+
+// A Place is where a Swift may run, if not here.
+type Place interface {
+	Addresses(n int) ([]string, error) // for so many nodes
+	Command(ctx context.Context, name string, args ...string) *exec.Cmd
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// here is this machine, and its loopback.
+type here struct{}
+
+func (here) Addresses(n int) ([]string, error) { return addresses(context.Background(), n) }
+
+func (here) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, name, args...)
+}
+
+func (here) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
 // A Policy is a storage policy beside the first one, which is called zero.
@@ -98,16 +120,20 @@ func Start(ctx context.Context, dir string, opts *Options) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{Dir: dir, opts: *opts, user: who.Username, User: account + ":" + userName, Key: rand.Text(), log: &tail{}}
-	if c.Nodes, err = addresses(ctx, max(opts.Nodes, 1)); err != nil {
+	if c.opts.Place == nil {
+		c.opts.Place = here{}
+	}
+	if c.Nodes, err = c.opts.Place.Addresses(max(opts.Nodes, 1)); err != nil {
 		return nil, err
 	}
+	c.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: c.opts.Place.Dial}}
 	c.AuthURL = fmt.Sprintf("http://%s:%d/auth/v1.0", c.Nodes[0], proxyPort)
 	layout, err := c.write()
 	if err != nil {
 		return nil, err
 	}
 	// Debian's servers import their modules by the system's Python, whatever else is on the path.
-	c.cmd = exec.CommandContext(ctx, "/usr/bin/python3", filepath.Join(dir, "serve.py"), layout)
+	c.cmd = c.opts.Place.Command(ctx, "/usr/bin/python3", filepath.Join(dir, "serve.py"), layout)
 	c.cmd.Cancel = func() error { return c.stdin.Close() }
 	c.cmd.WaitDelay = 30 * time.Second
 	c.cmd.Stderr = c.log
@@ -166,7 +192,7 @@ func (c *Cluster) ask(ctx context.Context, method, url string, header http.Heade
 	}
 	req.Header = header
 	req.Close = true
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := c.client.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +250,6 @@ func free(ctx context.Context, ips []string) error {
 func (c *Cluster) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	urls := []string{fmt.Sprintf("http://%s:%d/healthcheck", c.Nodes[0], proxyPort)}
 	for _, ip := range c.Nodes {
 		for _, port := range []int{objectPort, containerPort, accountPort} {
@@ -232,7 +257,7 @@ func (c *Cluster) ready(ctx context.Context) error {
 		}
 	}
 	for _, url := range urls {
-		for !healthy(ctx, client, url) {
+		for !healthy(ctx, c.client, url) {
 			select {
 			case <-time.After(50 * time.Millisecond):
 			case <-ctx.Done():

@@ -20,6 +20,8 @@ type caller struct {
 	n              *Node
 	address, token string
 	stamp          []byte
+	question       []byte // behind the token, which is a name then
+	alive          func() // if not nil, called whenever something comes
 
 	mu   sync.Mutex
 	life life
@@ -82,6 +84,9 @@ func (c *caller) linked() {
 
 // heard counts a link as good, or as failed with err.
 func (c *caller) heard(err error) {
+	if err == nil && c.alive != nil {
+		c.alive()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {

@@ -3,16 +3,21 @@ package flight
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
+	"syscall"
 	"time"
 
 	arrow "github.com/apache/arrow/go/v17/arrow/flight/gen/flight"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/millrace/millrace/shuffle"
@@ -48,9 +53,9 @@ func (l *getLink) Send(kind shuffle.Kind, payload []byte, _ uint32) error {
 	}
 	late := time.AfterFunc(l.c.n.o.Patience, l.cancel)
 	defer late.Stop()
-	ticket := append(bytes.Clone(l.c.stamp), payload[:8]...) // pieces
+	ticket := &arrow.Ticket{Ticket: encodeTicket(l.c.stamp, payload[:8], l.c.token, l.c.question)}
 	var err error
-	l.stream, err = l.client.DoGet(l.ctx, &arrow.Ticket{Ticket: append(ticket, l.c.token...)}, grpc.WaitForReady(true))
+	l.stream, err = l.client.DoGet(l.ctx, ticket, grpc.WaitForReady(true))
 	if err != nil {
 		l.c.heard(err)
 		return err
@@ -78,33 +83,72 @@ func (l *getLink) Receive() (shuffle.Kind, []byte, uint32, error) {
 	return kind, m.DataBody, sum, err
 }
 
-// A kept is what others may fetch.
+// A kept is what others fetch under one name.
 type kept struct {
-	stamp   Stamp
-	encoded []byte
-	open    func() (io.ReadCloser, error)
+	open opener
+	live bool // it comes as it is made, and once
+}
+
+// An opener returns what is kept.
+type opener func(ctx context.Context, q *Question) (io.ReadCloser, error)
+
+// encodeTicket returns the ticket for what follows the pieces that a reader has.
+func encodeTicket(stamp, pieces []byte, name string, question []byte) []byte {
+	b := append(bytes.Clone(stamp), pieces...)
+	b = append(append(b, byte(len(name))), name...)
+	return append(b, question...)
+}
+
+// parseTicket is the inverse of encodeTicket. The error is shuffle.ErrCorrupt.
+func parseTicket(b []byte) (stamp []byte, pieces uint64, name string, question []byte, err error) {
+	stamp, rest, err := splitStamp(b)
+	if err == nil && len(rest) < 8 {
+		err = fmt.Errorf("%w: no ticket", shuffle.ErrCorrupt)
+	}
+	if err != nil {
+		return nil, 0, "", nil, err
+	}
+	name, question, err = cutName(rest[8:])
+	return stamp, binary.LittleEndian.Uint64(rest), name, question, err
 }
 
 func (s *service) DoGet(t *arrow.Ticket, stream arrow.FlightService_DoGetServer) error {
-	stamp, rest, err := splitStamp(t.Ticket)
-	if err != nil || len(rest) < 8 {
-		return status.Error(codes.InvalidArgument, "not a ticket")
+	encoded, pieces, name, question, err := parseTicket(t.Ticket)
+	var stamp Stamp
+	if err == nil {
+		stamp, err = parse(encoded)
+	}
+	if err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
 	}
 	s.n.mu.Lock()
-	k := s.n.kept[string(rest[8:])]
+	k := s.n.kept[name]
 	s.n.mu.Unlock()
 	if k == nil {
 		return status.Error(codes.NotFound, "nothing is kept under this ticket")
 	}
-	if err := errors.Join(stale(stamp, k.encoded), s.n.current(k.stamp)); err != nil {
+	if err := s.n.current(stamp); err != nil {
 		return refusal(err)
 	}
-	l := &getServer{n: s.n, k: k, stream: stream, out: shuffle.WriterFrames(), pieces: binary.LittleEndian.Uint64(rest)}
+	if k.live && pieces > 0 {
+		return refusal(syscall.EPIPE) // what was sent and did not arrive is gone
+	}
+	l := &getServer{n: s.n, stamp: stamp, encoded: encoded, stream: stream, out: shuffle.WriterFrames(), pieces: pieces}
 	l.ctx, l.cancel = context.WithCancel(stream.Context())
+	defer l.cancel()
+	from, err := k.open(l.ctx, &Question{Stamp: stamp, Text: question, Peer: certificate(stream.Context())})
+	if errors.Is(err, shuffle.ErrStale) {
+		return refusal(err)
+	}
 	w := shuffle.NewPipeWriter(l, &shuffle.PipeOptions{Silence: s.n.o.Silence})
-	err = w.Open(l.ctx)
 	if err == nil {
-		err = k.copy(w)
+		err = w.Open(l.ctx)
+		if err == nil {
+			err = k.copy(l.ctx, w, from)
+		}
+		err = errors.Join(err, from.Close())
+	} else if oerr := w.Open(l.ctx); oerr != nil {
+		err = oerr
 	}
 	if err != nil {
 		_ = w.Abort(err.Error())
@@ -117,34 +161,49 @@ func (s *service) DoGet(t *arrow.Ticket, stream arrow.FlightService_DoGetServer)
 	return nil // END or ABORT says it
 }
 
-// copy writes what is kept, always in the same pieces.
-func (k *kept) copy(w io.Writer) error {
-	from, err := k.open()
-	if err != nil {
-		return err
+// certificate returns that of who calls.
+func certificate(ctx context.Context) *x509.Certificate {
+	p, _ := peer.FromContext(ctx)
+	info, _ := p.AuthInfo.(credentials.TLSInfo)
+	return info.State.PeerCertificates[0] // without one it would not have come so far
+}
+
+// copy writes all that from has, always in the same pieces, or as it comes.
+func (k *kept) copy(ctx context.Context, w io.Writer, from io.ReadCloser) error {
+	read := io.ReadFull
+	if k.live {
+		read = io.Reader.Read
+		defer context.AfterFunc(ctx, func() { _ = from.Close() })() // who makes it learns that the reader is gone
 	}
-	buf := make([]byte, shuffle.MaxPiece)
+	buf := make([]byte, firstPiece) // many may wait for something to copy
 	for {
-		n, err := io.ReadFull(from, buf)
+		n, err := read(from, buf)
 		if n > 0 {
 			if _, werr := w.Write(buf[:n]); werr != nil {
-				return errors.Join(werr, from.Close())
+				return werr
 			}
 		}
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return from.Close()
+			return nil
 		}
 		if err != nil {
-			return errors.Join(err, from.Close())
+			return err
+		}
+		if len(buf) < shuffle.MaxPiece {
+			buf = make([]byte, shuffle.MaxPiece)
 		}
 	}
 }
+
+// firstPiece is the size of the first piece of what is fetched, in bytes.
+const firstPiece = 4 << 10
 
 // A getServer is the link of a writer of what is kept.
 type getServer struct {
 	deadline
 	n       *Node
-	k       *kept
+	stamp   Stamp
+	encoded []byte
 	ctx     context.Context
 	stream  arrow.FlightService_DoGetServer
 	out     *shuffle.Frames
@@ -155,15 +214,15 @@ type getServer struct {
 }
 
 func (l *getServer) Send(kind shuffle.Kind, payload []byte, sum uint32) error {
-	if err := l.n.current(l.k.stamp); err != nil {
+	if err := l.n.current(l.stamp); err != nil {
 		return err
 	}
 	if l.pieces > 0 && (kind == shuffle.Data || kind == shuffle.Part) {
 		l.pieces--
 		return nil
 	}
-	l.meta = append(append(l.meta[:0], l.k.encoded...), make([]byte, shuffle.FrameHeader)...)
-	l.out.Seal(l.meta[len(l.k.encoded):], kind, payload, sum)
+	l.meta = append(append(l.meta[:0], l.encoded...), make([]byte, shuffle.FrameHeader)...)
+	l.out.Seal(l.meta[len(l.encoded):], kind, payload, sum)
 	l.data.AppMetadata, l.data.DataBody = l.meta, payload
 	l.begin()
 	defer l.end()

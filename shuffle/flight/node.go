@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	arrow "github.com/apache/arrow/go/v17/arrow/flight/gen/flight"
@@ -44,7 +47,7 @@ type Node struct {
 	mu     sync.Mutex
 	closed bool
 	sinks  map[string]*sink
-	kept   map[string]*kept
+	kept   map[string]*kept // by token or name
 	conns  map[string]*grpc.ClientConn
 	epochs map[string]uint64
 	ends   sync.WaitGroup // that need links
@@ -113,6 +116,9 @@ func (n *Node) Close() error {
 	return errors.Join(errs...)
 }
 
+// Address returns where others find the node.
+func (n *Node) Address() string { return n.o.Address }
+
 // Advance refuses frames of that job with a lower epoch from now on, also in netpipes that are open: their ends fail with shuffle.ErrStale.
 func (n *Node) Advance(job string, epoch uint64) {
 	n.mu.Lock()
@@ -166,19 +172,95 @@ func (n *Node) Make(from ...Stamp) (writers []shuffle.Descriptor, r shuffle.Pipe
 
 // Keep lets others read, as often as they like, what open returns: always the same bytes, the work of the attempt of the stamp. forget ends that.
 func (n *Node) Keep(s Stamp, open func() (io.ReadCloser, error)) (d shuffle.Descriptor, forget func(), err error) {
+	return n.keepFor(s, open, false)
+}
+
+// Offer lets one other read from r, as it comes and once. r is closed when the other has read all, or has gone; its Close may be called during a Read.
+// forget ends the offer, if nobody has taken it.
+func (n *Node) Offer(s Stamp, r io.ReadCloser) (d shuffle.Descriptor, forget func(), err error) {
+	var taken atomic.Bool
+	return n.keepFor(s, func() (io.ReadCloser, error) {
+		if taken.Swap(true) {
+			return nil, fmt.Errorf("somebody has read it before: %w", syscall.EPIPE)
+		}
+		return r, nil
+	}, true)
+}
+
+// keepFor keeps what open returns for those who ask for the work of the attempt of the stamp, by a token.
+func (n *Node) keepFor(s Stamp, open func() (io.ReadCloser, error), live bool) (d shuffle.Descriptor, forget func(), err error) {
 	encoded, err := s.encode()
 	if err != nil {
 		return "", nil, err
 	}
 	token := rand.Text()
+	forget, err = n.keep(token, &kept{live: live, open: func(_ context.Context, q *Question) (io.ReadCloser, error) {
+		asked, err := q.Stamp.encode()
+		if err == nil {
+			err = stale(asked, encoded)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return open()
+	}})
+	return n.descriptor(token), forget, err
+}
+
+// A Question is what another node asks for.
+type Question struct {
+	Stamp Stamp  // of the attempt that asks, and the incarnation that it takes this node's agent for
+	Text  []byte // between the two; it stays the Question's
+	Peer  *x509.Certificate
+}
+
+// Answer lets others ask for what open returns: the same bytes whenever the same is asked, since a reader whose connection broke goes on
+// where it was. An error of open that is shuffle.ErrStale refuses the question; another one aborts the answer. ctx is done when the asker is gone.
+// forget ends that; answers under way go on. Name is not in use, and has at most 64 bytes.
+func (n *Node) Answer(name string, open func(ctx context.Context, q *Question) (io.ReadCloser, error)) (forget func(), err error) {
+	if name == "" || len(name) > maxName {
+		return nil, errName
+	}
+	return n.keep(name, &kept{open: open})
+}
+
+func (n *Node) keep(name string, k *kept) (forget func(), err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.kept[token] = &kept{stamp: s, encoded: encoded, open: open}
-	return n.descriptor(token), func() {
+	if n.kept[name] != nil {
+		return nil, fmt.Errorf("flight: %q is answered already", name)
+	}
+	n.kept[name] = k
+	return func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		delete(n.kept, token)
+		delete(n.kept, name)
 	}, nil
+}
+
+// Ask returns a reader of what the node at that address answers to a question, for the attempt of the stamp. It is not open. Heard, if not nil, is
+// called whenever something comes from that node while the reader reads, if only that it is there.
+func (n *Node) Ask(address, name string, s Stamp, question []byte, heard func()) (shuffle.PipeReader, error) {
+	encoded, err := s.encode()
+	if err != nil {
+		return nil, err
+	}
+	if name == "" || len(name) > maxName {
+		return nil, errName
+	}
+	if len(question) > MaxQuestion {
+		return nil, fmt.Errorf("flight: a question of %d bytes, more than %d", len(question), MaxQuestion)
+	}
+	return n.reader(&caller{n: n, address: address, token: name, stamp: encoded, question: question, alive: heard, good: time.Now()}), nil
+}
+
+// MaxQuestion is the most that a question has, in bytes.
+const MaxQuestion = maxMessage / 2
+
+var errName = fmt.Errorf("flight: a name has 1 to %d bytes", maxName)
+
+func (n *Node) reader(c *caller) shuffle.PipeReader {
+	return shuffle.NewPipeReader(nil, &shuffle.PipeOptions{Window: n.o.Window, Silence: n.o.Silence, Redial: c.get, Over: c.over})
 }
 
 // Scheme opens the ends of "flight:" descriptors, which other nodes have made: writers for the attempt of the stamp, and readers
@@ -197,7 +279,7 @@ func (n *Node) Scheme(s Stamp) shuffle.Scheme {
 			if err != nil {
 				return nil, err
 			}
-			return shuffle.NewPipeReader(nil, &shuffle.PipeOptions{Window: n.o.Window, Silence: n.o.Silence, Redial: c.get, Over: c.over}), nil
+			return n.reader(c), nil
 		},
 	}
 }

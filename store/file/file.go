@@ -102,10 +102,37 @@ func (b *Bucket) makeRoot() (int, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return fd, err
 	}
-	if err := os.MkdirAll(b.dir, 0o777); err != nil {
+	if err := makeAll(b.dir); err != nil {
 		return -1, cause(err)
 	}
 	return b.rootFD()
+}
+
+// makeAll is os.MkdirAll, with names that are durable.
+func makeAll(dir string) error {
+	fi, err := os.Stat(dir)
+	switch {
+	case err == nil && !fi.IsDir():
+		return unix.ENOTDIR
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := makeAll(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	p, err := os.Open(parent)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // we may write there, and not read: it will be durable when the system likes
+	}
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	return p.Sync()
 }
 
 // Close closes the descriptor of the root. If objects were staged, and none is now, their directory goes, too.

@@ -23,47 +23,76 @@ const mostEndpoints = 5000
 
 // A Locator says on which nodes the objects of a container lie, by a ring or by asking the proxy. It may be used concurrently.
 type Locator struct {
-	b                  *Bucket
-	account, container string
-	conf               *ring.Conf
-	ring               *ring.Ring // nil: the proxy is asked
+	b    *Bucket
+	ring *rings // nil: the proxy is asked
 
-	mu    sync.Mutex
-	asked int
+	mu      sync.Mutex
+	asked   int
+	account string
 }
 
-// Locator returns the locator of the bucket's objects. rings is a directory with swift.conf and the rings of objects, as every node has in
+// Locator returns the locator of the bucket's objects. dir is a directory with swift.conf and the rings of objects, as every node has in
 // /etc/swift, or "endpoints", which asks the proxy for one object after the other and is for small jobs.
-func (b *Bucket) Locator(ctx context.Context, rings string) (*Locator, error) {
+func (b *Bucket) Locator(ctx context.Context, dir string) (*Locator, error) {
+	if dir != "endpoints" {
+		r, err := b.rings(ctx, dir)
+		if err != nil {
+			return nil, err
+		}
+		return &Locator{b: b, ring: r}, nil
+	}
+	account, err := b.account(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Locator{b: b, account: account}, nil
+}
+
+// rings are what says where the objects of a container lie.
+type rings struct {
+	account, container string
+	conf               *ring.Conf
+	policy             ring.Policy
+	ring               *ring.Ring
+}
+
+// account returns the name of the account that the bucket is in.
+func (b *Bucket) account(ctx context.Context) (string, error) {
 	t, err := b.login.ticket(ctx, nil)
 	if err != nil {
-		return nil, b.explain(ctx, "", err)
+		return "", b.explain(ctx, "", err)
 	}
 	_, account, _ := strings.Cut(t.url, "/v1/")
 	if account, err = url.PathUnescape(account); err != nil || account == "" || strings.Contains(account, "/") {
-		return nil, fmt.Errorf("swift://%s: the account's address has no account in it", b.name)
+		return "", fmt.Errorf("swift://%s: the account's address has no account in it", b.name)
 	}
-	l := &Locator{b: b, account: account, container: b.name}
-	if rings == "endpoints" {
-		return l, nil
+	return account, nil
+}
+
+// rings reads swift.conf in a directory, and there the ring of the policy that the container has.
+func (b *Bucket) rings(ctx context.Context, dir string) (*rings, error) {
+	account, err := b.account(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if l.conf, err = ring.OpenConf(rings); err != nil {
+	r := &rings{account: account, container: b.name}
+	if r.conf, err = ring.OpenConf(dir); err != nil {
 		return nil, err
 	}
 	h, err := b.head(ctx, &request{container: b.name})
 	if err != nil {
 		return nil, b.explain(ctx, "", err)
 	}
-	policy, ok := l.conf.Policy(h.Get("X-Storage-Policy"))
-	if !ok {
-		return nil, fmt.Errorf("swift://%s: policy %.60q is not in %s", b.name, h.Get("X-Storage-Policy"), filepath.Join(rings, "swift.conf"))
+	var ok bool
+	if r.policy, ok = r.conf.Policy(h.Get("X-Storage-Policy")); !ok {
+		return nil, fmt.Errorf("swift://%s: policy %.60q is not in %s", b.name, h.Get("X-Storage-Policy"), filepath.Join(dir, "swift.conf"))
 	}
-	if policy.Type != "replication" {
-		l.ring = &ring.Ring{} // no node holds a whole object
-		return l, nil
+	if r.policy.Type != "replication" {
+		r.ring = &ring.Ring{} // no node holds a whole object
+		return r, nil
 	}
-	l.ring, err = ring.Open(filepath.Join(rings, policy.File()))
-	return l, err
+	r.ring, err = ring.Open(filepath.Join(dir, r.policy.File()))
+	return r, err
 }
 
 // Locate sets nodes[i] to the addresses of the nodes that hold the object under keys[i], in the order of its replicas; to nil if nobody
@@ -73,9 +102,10 @@ func (l *Locator) Locate(ctx context.Context, keys []store.Key, nodes [][]string
 		return l.endpoints(ctx, keys, nodes)
 	}
 	var devices []*ring.Device
+	r := l.ring
 	for i, key := range keys {
-		devices = l.ring.Replicas(devices[:0], l.ring.Partition(l.conf.Hash(l.account, l.container, string(key))))
-		nodes[i] = nil
+		devices = r.ring.Replicas(devices[:0], r.ring.Partition(r.conf.Hash(r.account, r.container, string(key))))
+		nodes[i] = make([]string, 0, len(devices))
 		for _, d := range devices {
 			nodes[i] = add(nodes[i], d.IP)
 		}
@@ -112,7 +142,7 @@ func (l *Locator) endpoints(ctx context.Context, keys []store.Key, nodes [][]str
 }
 
 func (l *Locator) endpoint(ctx context.Context, key store.Key) ([]string, error) {
-	path := "/endpoints/v2/" + escape(l.account+"/"+l.container+"/"+string(key))
+	path := "/endpoints/v2/" + escape(l.account+"/"+l.b.name+"/"+string(key))
 	resp, err := l.b.do(ctx, &request{method: http.MethodGet, root: path})
 	if err != nil {
 		return nil, l.b.explain(ctx, key, err)

@@ -63,12 +63,65 @@ func (s *cluster) replicas(t *testing.T) {
 	is("nothing", o.ETag, replica.NotHere)
 	post := &request{method: http.MethodPost, container: b.name, key: "small"}
 	post.set("X-Delete-After", "1000")
+	post.set("X-Object-Meta-Color", "red")
 	if _, err := b.head(ctx, post); err != nil {
 		t.Fatal(err)
 	}
-	is("small", o.ETag, replica.Unclear)
+	if f, err := n.Open("AUTH_test", b.name, "small", o.ETag); err != nil {
+		t.Errorf("an object whose metadata were changed: %v", err)
+	} else {
+		f.Close()
+	}
+	post.set("X-Object-Manifest", b.name+"/none")
+	if _, err := b.head(ctx, post); err != nil {
+		t.Fatal(err)
+	}
+	is("small", o.ETag, replica.Manifest)
 	if err := b.Delete(ctx, "a"); err != nil {
 		t.Fatal(err)
 	}
 	is("a", o.ETag, replica.NotHere)
+
+	d, err := b.Disks(ctx, etc, s.c.Devices(0), s.c.Nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := 0
+	for o, err := range b.List(ctx, "", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed++
+		f, err := d.Open(o)
+		switch o.Key {
+		case "large":
+			if !errors.Is(err, replica.Manifest) {
+				t.Errorf("%s: got %v, want %q", o.Key, err, replica.Manifest)
+			}
+			continue
+		case "small":
+			if !errors.Is(err, replica.Manifest) {
+				t.Errorf("%s: got %v, want %q", o.Key, err, replica.Manifest)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%q, as listed: %v", o.Key, err)
+			continue
+		}
+		if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got, body) {
+			t.Errorf("%q, as listed: got %d bytes, %v, want %d", o.Key, len(got), err, len(body))
+		}
+		f.Close()
+		o.Size++
+		if _, err := d.Open(o); !errors.Is(err, replica.OtherVersion) {
+			t.Errorf("%q of another size: got %v, want %q", o.Key, err, replica.OtherVersion)
+		}
+	}
+	if listed != len(keys)+1 { // without "a", with "small" and "large"
+		t.Errorf("%d objects listed, want %d", listed, len(keys)+1)
+	}
+	if _, err := b.Disks(ctx, "endpoints", s.c.Devices(0), s.c.Nodes); err == nil {
+		t.Error("disks without rings: no error")
+	}
 }

@@ -133,17 +133,16 @@ func (c *Claim) contend(ctx context.Context) error {
 	}
 	// Those known to live are found before any is watched: it takes long.
 	unknown := map[string]claimDoc{}
-	var dead []string
+	var dead, before []string
 	for name, doc := range others {
 		gone, known := c.out.opts.Dead(doc.Owner)
-		if c.out.opts.Fenced && doc.Job == c.doc.Job {
-			gone, known = true, true
-		}
 		switch {
-		case known && !gone:
-			return &claimedError{doc}
-		case known:
+		case known && gone:
 			dead = append(dead, name)
+		case c.out.opts.Succeeds && doc.Job == c.doc.Job:
+			before = append(before, name)
+		case known:
+			return &claimedError{doc}
 		default:
 			unknown[name] = doc
 		}
@@ -152,6 +151,7 @@ func (c *Claim) contend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	silent = append(silent, before...) // who lives after all is told in the same way
 	dead = append(dead, silent...)
 	slices.Sort(dead)
 
@@ -276,8 +276,8 @@ func (c *Claim) Err() error {
 	}
 }
 
-// Finished returns what Take published because an earlier job had decided so, or, with Resume, what this one had published already;
-// nil if there was no such decision.
+// Finished returns what Take published because an earlier job had decided so, or what a coordinator before this one has published of the same job; nil
+// if there is neither.
 func (c *Claim) Finished() *job.Manifest { return c.finished }
 
 // Uploads returns the record of this job's uploads.
@@ -305,9 +305,9 @@ func (c *Claim) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.out.opts.Resume && found && m != nil && m.Job == c.doc.Job {
+	if c.out.opts.Succeeds && m != nil && m.Job == c.doc.Job {
 		c.finished, c.old = m, m
-		return nil
+		return c.out.sweep(ctx, c.name, nil)
 	}
 	if !c.out.opts.Overwrite {
 		if found {
@@ -318,7 +318,7 @@ func (c *Claim) open(ctx context.Context) error {
 		}
 	}
 	c.old = m
-	if c.out.opts.Resume {
+	if c.out.opts.Succeeds {
 		return nil
 	}
 	return c.out.sweep(ctx, c.name, nil)
@@ -361,7 +361,7 @@ func (c *Claim) Release(ctx context.Context) error {
 	return nil
 }
 
-// Leave ends the claim as the death of its process would: all stays as it is, for the job's next coordinator.
+// Leave ends the claim, and leaves all that lies there, also the claim, to the next coordinator of the job.
 func (c *Claim) Leave() { c.stop() }
 
 // withdraw stops beating and removes the claim.

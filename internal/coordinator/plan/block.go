@@ -7,6 +7,7 @@ import (
 	"math"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/klauspost/compress/s2"
 
@@ -34,20 +35,29 @@ type encoder struct {
 	keys   []byte
 	etags  []byte
 	last   int64 // seconds of the last object's modification
-	raw    []byte
+}
+
+// size returns how many bytes the encoder takes.
+func (e *encoder) size() int64 {
+	return int64(cap(e.fields) + cap(e.keys) + cap(e.etags) + cap(e.runs)*int(unsafe.Sizeof(run{})))
 }
 
 // A run is a number of consecutive objects of one input.
 type run struct{ input, objects int }
 
-// add appends an object to the block.
-func (e *encoder) add(input int, o *store.Object) error {
+// encodable says what of an object no block can hold.
+func encodable(o *store.Object) error {
 	if len(o.Key) > maxName || len(o.ETag) > maxName {
 		return fmt.Errorf("key of %d bytes with an ETag of %d: more than %d", len(o.Key), len(o.ETag), maxName)
 	}
 	if o.Size < 0 {
 		return fmt.Errorf("size of %d bytes", o.Size)
 	}
+	return nil
+}
+
+// add appends an object, which is encodable, to the block.
+func (e *encoder) add(input int, o *store.Object) {
 	if n := len(e.runs); n == 0 || e.runs[n-1].input != input {
 		e.runs = append(e.runs, run{input: input})
 	}
@@ -63,13 +73,11 @@ func (e *encoder) add(input int, o *store.Object) error {
 	e.last = sec
 	e.keys = append(e.keys, o.Key...)
 	e.etags = append(e.etags, o.ETag...)
-	return nil
 }
 
-// seal returns the block and its payload before compression, and makes the encoder ready for the next block. The
-// block belongs to the caller, the payload only until the next call of a method.
-func (e *encoder) seal() (block, payload []byte) {
-	raw := binary.AppendUvarint(e.raw[:0], uint64(e.count))
+// seal returns the block and its payload before compression, which it makes in scratch if there is room, and makes the encoder ready for the next block.
+func (e *encoder) seal(scratch []byte) (block, payload []byte) {
+	raw := binary.AppendUvarint(scratch[:0], uint64(e.count))
 	raw = binary.AppendUvarint(raw, uint64(len(e.runs)))
 	for _, r := range e.runs {
 		raw = binary.AppendUvarint(raw, uint64(r.input))
@@ -88,7 +96,7 @@ func (e *encoder) seal() (block, payload []byte) {
 	binary.LittleEndian.PutUint32(block[12:], uint32(len(packed)))
 	binary.LittleEndian.PutUint32(block[16:], checksum(block))
 
-	e.raw, e.count, e.last = raw, 0, 0
+	e.count, e.last = 0, 0
 	e.runs, e.fields, e.keys, e.etags = e.runs[:0], e.fields[:0], e.keys[:0], e.etags[:0]
 	return block, raw
 }

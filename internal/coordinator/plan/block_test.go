@@ -22,11 +22,9 @@ func sampleBlock(t testing.TB) ([]byte, []Object) {
 		{0, "a", 5, "again", day},
 	}
 	for _, o := range want {
-		if err := e.add(o.Input, &store.Object{Key: o.Key, Size: o.Size, ETag: o.ETag, Modified: o.Modified}); err != nil {
-			t.Fatal(err)
-		}
+		e.add(o.Input, &store.Object{Key: o.Key, Size: o.Size, ETag: o.ETag, Modified: o.Modified})
 	}
-	block, _ := e.seal()
+	block, _ := e.seal(nil)
 	return block, want
 }
 
@@ -104,11 +102,9 @@ func FuzzDecode(f *testing.F) {
 		}
 		var e encoder
 		for _, o := range objects {
-			if err := e.add(o.Input, &store.Object{Key: o.Key, Size: o.Size, ETag: o.ETag, Modified: o.Modified}); err != nil {
-				t.Fatal(err)
-			}
+			e.add(o.Input, &store.Object{Key: o.Key, Size: o.Size, ETag: o.ETag, Modified: o.Modified})
 		}
-		block, _ := e.seal()
+		block, _ := e.seal(nil)
 		again, err := decode(block)
 		if err != nil || fmt.Sprint(again) != fmt.Sprint(objects) {
 			t.Fatalf("got %v, %v after encoding again, want %v", again, err, objects)
@@ -125,11 +121,11 @@ func BenchmarkEncode(b *testing.B) {
 		for i := range objects {
 			e.add(0, &objects[i])
 			if e.count == MaxObjects {
-				block, _ := e.seal()
+				block, _ := e.seal(nil)
 				size += len(block)
 			}
 		}
-		e.seal()
+		e.seal(nil)
 	}
 	b.ReportMetric(float64(size)/float64(len(objects)), "B/object")
 }
@@ -140,7 +136,7 @@ func BenchmarkDecode(b *testing.B) {
 	for i := range objects {
 		e.add(0, &objects[i])
 	}
-	block, _ := e.seal()
+	block, _ := e.seal(nil)
 	block = bytes.Clone(block)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -26,6 +26,10 @@ type Options struct {
 	Split int // most objects of a split; 0 means MaxObjects
 
 	Locators []Locator // of each input; nil where nobody knows where its objects lie, or they lie everywhere
+	// Ordered has the objects of all splits, one split after the other, stand in the order of inputs and keys, for jobs whose output is cut by it. Else a split
+	// has the objects of one node: in that order too, but not one after the other.
+	Ordered bool
+	Memory  int64 // bytes for splits that are not full yet; 0 means 256 MiB
 
 	Reducers int  // partitions, for the expected requests
 	Output   bool // whether results go to a store, for the expected requests
@@ -62,9 +66,8 @@ func Build(ctx context.Context, inputs []Input, area Area, o *Options, sink func
 		g:      g,
 		queue:  make(chan *block, writers),
 		digest: sha256.New(),
-		cut:    cut{most: int64(o.Split)},
 		sum:    Summary{Reducers: o.Reducers},
-		where:  newWhere(len(inputs), o.Locators),
+		places: newShelves(len(inputs), o),
 	}
 	g.Go(func() error {
 		defer close(b.queue)
@@ -109,12 +112,11 @@ type builder struct {
 	opts   *Options
 	g      *errgroup.Group
 	queue  chan *block // in the order of the plan
-	enc    encoder
-	cut    cut
+	places *shelves
+	raw    []byte // the last payload
 	digest hash.Hash
 	sum    Summary
-	index  index  // of splits that were announced
-	where  *where // nil if there is no Locator
+	index  index // of splits that were announced
 }
 
 // run lists all inputs and queues their splits.
@@ -134,10 +136,12 @@ func (b *builder) run(ctx context.Context, inputs []Input) error {
 			b.sum.Empty = append(b.sum.Empty, i)
 		}
 	}
-	if err := b.flush(ctx); err != nil {
-		return err
+	for len(b.places.open) > 0 {
+		if err := b.flush(ctx, b.places.oldest()); err != nil {
+			return err
+		}
 	}
-	b.sum.Nodes, b.sum.Unlocated = b.where.summary()
+	b.sum.Nodes, b.sum.Unlocated = b.places.summary()
 	b.sum.Digest = hex.EncodeToString(b.digest.Sum(nil))
 	b.sum.Requests += b.sum.Objects + outputRequests(b.opts, b.sum.Splits)
 	return nil
@@ -184,6 +188,9 @@ func (b *builder) list(ctx context.Context, i int, in Input) error {
 	if m == nil {
 		b.sum.Requests += listed/keysPerPage + 1
 	}
+	if err := b.place(ctx); err != nil {
+		return err
+	}
 	return ctx.Err()
 }
 
@@ -202,21 +209,52 @@ func (b *builder) object(ctx context.Context, i int, f *filter, o *store.Object)
 		b.skip(i, o.Key)
 		return nil
 	}
-	if b.cut.before(o.Size) {
-		if err := b.flush(ctx); err != nil {
+	if err := encodable(o); err != nil {
+		return err
+	}
+	if !b.places.located(i) {
+		return b.put(ctx, b.places.shelf(""), i, o, nil)
+	}
+	b.places.waiting = append(b.places.waiting, waiting{i, *o})
+	if len(b.places.waiting) < lookUp {
+		return nil
+	}
+	return b.place(ctx)
+}
+
+// place plans the objects that wait until it is known where they lie.
+func (b *builder) place(ctx context.Context) error {
+	p := b.places
+	if len(p.waiting) == 0 {
+		return nil
+	}
+	found := p.locate(ctx)
+	for i := range p.waiting {
+		w := &p.waiting[i]
+		if err := b.put(ctx, p.choose(found[i]), w.input, &w.object, found[i]); err != nil {
 			return err
 		}
 	}
-	if err := b.enc.add(i, o); err != nil {
-		return err
+	p.waiting = p.waiting[:0]
+	return nil
+}
+
+// put takes an object of input i, which lies on those nodes, into the open split of a shelf.
+func (b *builder) put(ctx context.Context, sh *shelf, i int, o *store.Object, nodes []string) error {
+	if sh.enc != nil && sh.cut.before(o.Size) {
+		if err := b.flush(ctx, sh); err != nil {
+			return err
+		}
 	}
-	b.where.add(i, o)
-	b.cut.add(o.Size)
+	b.places.add(sh, b.sum.Objects, i, o, nodes)
 	b.sum.Objects++
 	b.sum.Bytes += o.Size
 	b.sum.Largest = max(b.sum.Largest, o.Size)
-	if b.cut.full() {
-		return b.flush(ctx)
+	if sh.cut.full() {
+		return b.flush(ctx, sh)
+	}
+	if sh := b.places.crowded(); sh != nil {
+		return b.flush(ctx, sh)
 	}
 	return nil
 }
@@ -227,25 +265,22 @@ func (b *builder) skip(i int, key store.Key) {
 	}
 }
 
-// flush closes the open split, if there is one, and sends it on its way.
-func (b *builder) flush(ctx context.Context) error {
-	if b.cut.openObjects == 0 {
-		return nil
-	}
+// flush closes the open split of a shelf and sends it on its way.
+func (b *builder) flush(ctx context.Context, sh *shelf) error {
 	n := b.sum.Splits
-	data, payload := b.enc.seal()
-	b.hash(payload)
+	var data []byte
+	data, b.raw = sh.enc.seal(b.raw)
+	b.hash(b.raw)
 	bl := &block{
 		split: job.Split{
 			Task:    job.MapTask(n),
 			Length:  int64(len(data)),
-			Objects: int(b.cut.openObjects),
-			Bytes:   b.cut.openBytes,
+			Objects: int(sh.cut.openObjects),
+			Bytes:   sh.cut.openBytes,
 		},
 		written: make(chan struct{}),
 	}
-	bl.split.Nodes = b.where.flush(ctx, b.cut.openBytes)
-	b.cut.close()
+	bl.split.Nodes = b.places.close(sh)
 	b.sum.Splits++
 	select {
 	case b.queue <- bl:

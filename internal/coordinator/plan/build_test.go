@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"strings"
 	"testing"
@@ -307,15 +308,43 @@ func TestSinkStopsBuild(t *testing.T) {
 	}
 }
 
+// onNode is a Locator for which each object lies on three of a number of nodes.
+type onNode []string
+
+func (l onNode) Locate(_ context.Context, keys []store.Key, nodes [][]string) error {
+	for i, k := range keys {
+		if len(l) == 1 {
+			nodes[i] = l
+			continue
+		}
+		at := int(crc32.ChecksumIEEE([]byte(k))) % (len(l) - 2)
+		nodes[i] = l[at : at+3]
+	}
+	return nil
+}
+
 func BenchmarkBuild(b *testing.B) {
 	inputs := []Input{{uri("s3://b/mail/"), mails(200_000)}}
-	for b.Loop() {
-		area := NewDirArea(b.TempDir())
-		if _, err := Build(b.Context(), inputs, area, nil, func(job.Split) error { return nil }); err != nil {
-			b.Fatal(err)
-		}
-		if err := area.Close(); err != nil {
-			b.Fatal(err)
-		}
+	for _, nodes := range []int{0, 1, 10_000} {
+		b.Run(fmt.Sprintf("%d-nodes", nodes), func(b *testing.B) {
+			o := &Options{}
+			if nodes > 0 {
+				l := make(onNode, nodes)
+				for i := range l {
+					l[i] = fmt.Sprintf("node-%05d", i)
+				}
+				o.Locators = []Locator{l}
+			}
+			for b.Loop() {
+				area := NewDirArea(b.TempDir())
+				if _, err := Build(b.Context(), inputs, area, o, func(job.Split) error { return nil }); err != nil {
+					b.Fatal(err)
+				}
+				if err := area.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(200_000*float64(b.N)/b.Elapsed().Seconds(), "objects/s")
+		})
 	}
 }

@@ -1,6 +1,9 @@
 // Package plan turns the inputs of a job into splits: lists of objects, each pinned to the version that was listed,
 // in the order of inputs and then of keys. A plan is written once and never changes.
 //
+// Where it is known on which nodes objects lie, a split has objects that all lie on one node. Many splits are open then, one for each node, and share a
+// bounded memory. Equal listings and equal advice give equal plans.
+//
 // [Build] lists, filters, cuts and writes; each split is announced as soon as its list can be read back, so that
 // mapping starts long before the listing ends. Only the headers of splits ([job.Split]) stay in memory; a [Reader]
 // fetches the list of one split from the plan's [Area].

@@ -5,8 +5,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace/millrace/internal/built"
 	"github.com/millrace/millrace/store"
 )
 
@@ -38,9 +37,9 @@ type Gateway struct {
 // Start builds the server if need be, which takes a minute the first time on a machine, and serves dir with the buckets named. It ends with Stop, when
 // ctx is done, or with this process. It must be called from within the source tree.
 func Start(ctx context.Context, dir string, buckets ...string) (*Gateway, error) {
-	bin, err := build(ctx)
+	bin, err := built.Program(ctx, "bench/gateway")
 	if err != nil {
-		return nil, fmt.Errorf("build gateway: %w", err)
+		return nil, err
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
@@ -104,55 +103,6 @@ func (g *Gateway) Env() []string {
 		"AWS_CONFIG_FILE=/dev/null",
 		"AWS_SHARED_CREDENTIALS_FILE=/dev/null",
 		"AWS_EC2_METADATA_DISABLED=true",
-	}
-}
-
-// build returns the path of the server's executable: bin/gateway-DIGEST in the source tree, the digest being that of
-// its sources.
-func build(ctx context.Context) (string, error) {
-	root, err := sourceTree()
-	if err != nil {
-		return "", err
-	}
-	src := filepath.Join(root, "bench", "gateway")
-	digest := sha256.New()
-	for _, name := range []string{"go.mod", "go.sum", "main.go"} {
-		text, err := os.ReadFile(filepath.Join(src, name))
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(digest, "%s %d\n%s", name, len(text), text)
-	}
-	bin := filepath.Join(root, "bin", "gateway-"+hex.EncodeToString(digest.Sum(nil))[:12])
-	if _, err := os.Stat(bin); err == nil {
-		return bin, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(bin), 0o755); err != nil {
-		return "", err
-	}
-	// Several tests may build at once: each into a name of its own, and the last rename stays.
-	tmp := fmt.Sprintf("%s.%d", bin, os.Getpid())
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", tmp, ".")
-	cmd.Dir = src
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
-	}
-	return bin, os.Rename(tmp, bin)
-}
-
-// sourceTree finds the directory above the working directory that holds bench/gateway.
-func sourceTree() (string, error) {
-	wd, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for dir := wd; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "bench", "gateway", "main.go")); err == nil {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("%s is not in the source tree: no bench/gateway above it", wd)
-		}
 	}
 }
 

@@ -2,7 +2,8 @@
 // where that is not certain, it says why, and the object is to be had from a proxy.
 //
 // An object lies in DEVICES/DEVICE/objects[-POLICY]/PARTITION/SUFFIX/HASH/ as a file TIMESTAMP.data. Its metadata are a pickle in the extended attributes
-// user.swift.metadata, user.swift.metadata1 and so on, whose MD5 may be in user.swift.metadata_checksum.
+// user.swift.metadata, user.swift.metadata1 and so on, whose MD5 may be in user.swift.metadata_checksum. Metadata that were changed later are those of files
+// TIMESTAMP.meta beside it.
 package replica
 
 import (
@@ -30,7 +31,7 @@ func (r Reason) Error() string { return "not read from this node's disk: " + str
 // The reasons.
 const (
 	NotHere      Reason = "it does not lie here"
-	Unclear      Reason = "more than one file" // a tombstone, metadata changed later, versions not cleaned up yet
+	Unclear      Reason = "more than one file" // a tombstone, versions not cleaned up yet
 	ErasureCoded Reason = "its policy is erasure-coded"
 	Manifest     Reason = "it is a large object"
 	Link         Reason = "it is a symbolic link"
@@ -96,9 +97,14 @@ func openIn(dir, path, etag string, now time.Time) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	timestamp, err := only(names)
+	timestamp, changes, err := only(names)
 	if err != nil {
 		return nil, err
+	}
+	for _, name := range changes {
+		if err := checkChange(filepath.Join(dir, name), path, now); err != nil {
+			return nil, err
+		}
 	}
 	fd, err := unix.Open(filepath.Join(dir, timestamp+".data"), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, unix.ENOENT) {
@@ -127,36 +133,51 @@ func readDir(dir string) ([]string, error) {
 	return d.Readdirnames(maxNames)
 }
 
-// only returns the timestamp of the only file, which holds an object's data.
-func only(names []string) (string, error) {
-	if len(names) != 1 {
-		return "", Unclear
+// only returns the timestamp of the only file that holds an object's data, and the files that hold changes of its metadata.
+func only(names []string) (timestamp string, changes []string, err error) {
+	for _, name := range names {
+		stamp, data := strings.CutSuffix(name, ".data")
+		switch {
+		case strings.HasSuffix(name, ".meta"):
+			changes = append(changes, name)
+		case strings.Contains(name, "#"):
+			return "", nil, ErasureCoded
+		case strings.HasSuffix(name, ".ts") && len(names) == 1:
+			return "", nil, NotHere
+		case !data || timestamp != "":
+			return "", nil, Unclear
+		default:
+			timestamp = stamp
+		}
 	}
-	timestamp, ok := strings.CutSuffix(names[0], ".data")
-	switch {
-	case strings.Contains(names[0], "#"):
-		return "", ErasureCoded
-	case strings.HasSuffix(names[0], ".ts"):
-		return "", NotHere
-	case !ok:
-		return "", Unclear
+	if timestamp == "" {
+		return "", nil, Unclear
 	}
-	return timestamp, nil
+	return timestamp, changes, nil
 }
 
-// check fills in f, whose descriptor is fd, if it is the object.
-func (f *File) check(fd int, timestamp, path, etag string, now time.Time) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return fmt.Errorf("%s: %w", f.Name(), err)
+// checkChange checks metadata that were changed after the data were written.
+func checkChange(name, path string, now time.Time) error {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return Unclear // it was replaced this moment
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return Damaged
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
+	defer unix.Close(fd)
 	meta, err := metadata(fd)
 	if err != nil {
 		return err
 	}
+	if meta["name"] != path {
+		return Damaged
+	}
+	return plain(meta, now)
+}
+
+// plain says by its metadata why an object is not what lies in its file.
+func plain(meta map[string]string, now time.Time) error {
 	for key, value := range meta {
 		lower := strings.ToLower(key)
 		switch {
@@ -174,6 +195,25 @@ func (f *File) check(fd int, timestamp, path, etag string, now time.Time) error 
 				return Expired
 			}
 		}
+	}
+	return nil
+}
+
+// check fills in f, whose descriptor is fd, if it is the object.
+func (f *File) check(fd int, timestamp, path, etag string, now time.Time) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return Damaged
+	}
+	meta, err := metadata(fd)
+	if err != nil {
+		return err
+	}
+	if err := plain(meta, now); err != nil {
+		return err
 	}
 	size, err := strconv.ParseInt(meta["Content-Length"], 10, 64)
 	if err != nil || size != st.Size || meta["name"] != path || meta["X-Timestamp"] != timestamp || len(meta["ETag"]) != 2*md5.Size {

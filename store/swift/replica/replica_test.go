@@ -27,7 +27,7 @@ const (
 var now = time.Unix(1795290000, 0)
 
 // newNode makes a node that is one of two in its ring, and returns the directory of the object /a/c/o on it.
-func newNode(t *testing.T) (*Node, string) {
+func newNode(t testing.TB) (*Node, string) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "object.ring.gz")
 	f, err := os.Create(name)
@@ -56,7 +56,7 @@ func newNode(t *testing.T) (*Node, string) {
 }
 
 // lay writes a file with metadata, in attributes of 100 bytes.
-func lay(t *testing.T, dir, name, text string, meta map[string]string) {
+func lay(t testing.TB, dir, name, text string, meta map[string]string) {
 	t.Helper()
 	file := filepath.Join(dir, name)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
@@ -107,6 +107,22 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// Metadata that were changed later leave the data what they are.
+func TestChangedMetadata(t *testing.T) {
+	n, dir := newNode(t)
+	lay(t, dir, timestamp+".data", body, usual())
+	lay(t, dir, "1795288277.00000.meta", "", map[string]string{"name": "/a/c/o", "X-Timestamp": "1795288277.00000", "X-Object-Meta-Color": "red"})
+	lay(t, dir, "1795288277.00000+a.meta", "", map[string]string{"name": "/a/c/o", "Content-Type": "text/html"})
+	f, err := n.open("a", "c", "o", etagOf(body), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if got, err := io.ReadAll(f); err != nil || string(got) != body {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 // Each case in which a file is not the object is told, and which it is.
 func TestReasons(t *testing.T) {
 	data := timestamp + ".data"
@@ -125,9 +141,25 @@ func TestReasons(t *testing.T) {
 			lay(t, dir, data, body, usual())
 			lay(t, dir, "1795288277.00000.ts", "", usual())
 		}, Unclear},
-		{"metadata changed later", func(t *testing.T, _ *Node, dir string) {
+		{"expiry changed later", func(t *testing.T, _ *Node, dir string) {
 			lay(t, dir, data, body, usual())
 			lay(t, dir, "1795288277.00000.meta", "", usual("X-Delete-At", "1"))
+		}, Expired},
+		{"made a large object later", func(t *testing.T, _ *Node, dir string) {
+			lay(t, dir, data, body, usual())
+			lay(t, dir, "1795288277.00000.meta", "", usual("X-Object-Manifest", "c/p"))
+		}, Manifest},
+		{"metadata of another changed later", func(t *testing.T, _ *Node, dir string) {
+			lay(t, dir, data, body, usual())
+			lay(t, dir, "1795288277.00000.meta", "", usual("name", "/a/c/p"))
+		}, Damaged},
+		{"no metadata changed later", func(t *testing.T, _ *Node, dir string) {
+			lay(t, dir, data, body, usual())
+			os.WriteFile(filepath.Join(dir, "1795288277.00000.meta"), nil, 0o644)
+		}, Damaged},
+		{"deleted, with metadata", func(t *testing.T, _ *Node, dir string) {
+			lay(t, dir, "1795288277.00000.ts", "", usual())
+			lay(t, dir, timestamp+".meta", "", usual())
 		}, Unclear},
 		{"two versions", func(t *testing.T, _ *Node, dir string) {
 			lay(t, dir, data, body, usual())
@@ -212,5 +244,18 @@ func TestManyFiles(t *testing.T) {
 	}
 	if _, err := n.open("a", "c", "o", etagOf(body), now); err != Unclear {
 		t.Errorf("got %v, want %v", err, Unclear)
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	n, dir := newNode(b)
+	lay(b, dir, timestamp+".data", body, usual())
+	b.ReportAllocs()
+	for b.Loop() {
+		f, err := n.open("a", "c", "o", etagOf(body), now)
+		if err != nil {
+			b.Fatal(err)
+		}
+		f.Close()
 	}
 }

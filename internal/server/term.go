@@ -1,0 +1,99 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/millrace/millrace/internal/cluster"
+	"github.com/millrace/millrace/internal/coordinator/brief"
+)
+
+// A term is the time in which a server leads.
+type term struct {
+	s     *server
+	ctx   context.Context // until it ends
+	epoch uint64
+	desk  *Desk
+	stops []func()
+
+	mu   sync.Mutex
+	jobs map[string]*tracked
+	wg   sync.WaitGroup // of the jobs
+}
+
+func newTerm(s *server, ctx context.Context, epoch uint64, end context.CancelCauseFunc) *term {
+	t := &term{s: s, ctx: ctx, epoch: epoch, desk: NewDesk(s.o.Cluster, epoch), jobs: map[string]*tracked{}}
+	t.desk.term = ctx
+	t.desk.behind = func(later uint64) { end(fmt.Errorf("epoch %d has begun: %w", later, cluster.ErrDeposed)) }
+	t.desk.works = s.works
+	return t
+}
+
+// works reports whether a node may have work: it is a member, and neither drains nor is in quarantine.
+func (s *server) works(node string, incarnation uint64) bool {
+	m, ok := s.view.Member(node)
+	return ok && m.Incarnation == incarnation && m.Quarantined == "" && !m.Draining
+}
+
+// open takes up the jobs that live, and begins to answer.
+func (t *term) open() error {
+	if err := t.resume(); err != nil {
+		return err
+	}
+	if err := t.desk.Serve(t.ctx); err != nil {
+		return err
+	}
+	return t.serve()
+}
+
+// watch tells jobs of nodes that are gone, until the term ends.
+func (t *term) watch() {
+	for {
+		select {
+		case <-t.ctx.Done():
+			return
+		case <-t.s.changes:
+		}
+		for _, c := range t.s.news.take() {
+			if c.Kind == cluster.Lost || c.Kind == cluster.Left {
+				t.desk.lost(t.ctx, c.Member.Node, c.Member.Incarnation)
+			}
+		}
+		t.desk.look()
+	}
+}
+
+// close ends everything that is done in the name of the leader.
+func (t *term) close() {
+	for _, stop := range t.stops {
+		stop()
+	}
+	t.wg.Wait()
+	t.desk.Close()
+}
+
+// over tells agents that a job needs them no more.
+func (t *term) over(job string) {
+	_ = t.s.o.Cluster.Publish(context.WithoutCancel(t.ctx), brief.Over, []byte(job)) // they ask as well
+}
+
+// changes are news of members that wait to be dealt with.
+type changes struct {
+	mu  sync.Mutex
+	all []cluster.Change
+}
+
+func (c *changes) put(x cluster.Change) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, x)
+}
+
+func (c *changes) take() []cluster.Change {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.all
+	c.all = nil
+	return all
+}
