@@ -120,7 +120,7 @@ func (m *Machine) gain(a *attempt) time.Duration {
 // backup finds the attempts that are slow, those by which most is to be gained first, and begins backups of them if slots have nothing else to do.
 func (m *Machine) backup() (effects []Effect) {
 	m.slowest = m.slowest[:0]
-	if m.over || !m.sealed || m.waits() {
+	if m.over || !m.sealed || m.conf.Alone || m.waits() {
 		return nil
 	}
 	gains := make(map[*task]time.Duration)

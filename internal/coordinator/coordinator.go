@@ -149,6 +149,15 @@ func (c *Coordinator) Follow(ctx context.Context, f Follow) (Arrivals, error) {
 	return await(ctx, c, answer) // who stops waiting has not been told: the same runs are told again
 }
 
+// Away returns the nodes of which nothing was heard since this coordinator took over, and whose runs the job needs.
+func (c *Coordinator) Away(ctx context.Context) ([]string, error) {
+	answer := make(chan []string, 1)
+	if err := c.do(ctx, func(l *loop) { answer <- l.m.Away() }); err != nil {
+		return nil, err
+	}
+	return await(ctx, c, answer)
+}
+
 // Commit asks for an attempt to count.
 func (c *Coordinator) Commit(ctx context.Context, m Commit) (Verdict, error) {
 	return c.judge(ctx, func(t Ticket) Event { return Reported{t, m} })

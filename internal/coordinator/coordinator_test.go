@@ -110,7 +110,7 @@ func TestJobThroughTheLoop(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := c.Tell(ctx, Sealed{"d"}); err != nil {
+	if err := c.Tell(ctx, Sealed{Digest: "d"}); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
@@ -147,7 +147,7 @@ func TestAppendFails(t *testing.T) {
 		for i := range 16 {
 			_ = c.Tell(ctx, Planned{job.Split{Task: job.MapTask(i)}})
 		}
-		_ = c.Tell(ctx, Sealed{"d"})
+		_ = c.Tell(ctx, Sealed{Digest: "d"})
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		accepted := 0
@@ -187,7 +187,7 @@ func TestFollowIsHeld(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := c.Tell(ctx, Sealed{"d"}); err != nil {
+		if err := c.Tell(ctx, Sealed{Digest: "d"}); err != nil {
 			t.Fatal(err)
 		}
 		var ls [3]Lease

@@ -23,7 +23,10 @@ type (
 	// Cut: keys are partitioned by ranges, with these borders; it comes before the first Planned, or not at all.
 	Cut struct{ Keys [][]byte }
 	// Sealed: the plan is complete and will not change.
-	Sealed struct{ Digest string }
+	Sealed struct {
+		Digest string
+		Listed Listed
+	}
 	// Asked: a slot wants work; it is answered with a Lease.
 	Asked struct {
 		Ticket Ticket
@@ -66,10 +69,11 @@ type (
 	// Noted: what membership says of a node: it is there, in a zone, and may ask for work; or it is away, drains, or is to be given none. What it
 	// has, it keeps, unless it is Lost.
 	Noted struct {
-		Node, Zone string
-		Slots      int
-		Away       bool
-		Now        time.Time
+		Node, Zone  string
+		Slots       int
+		Away        bool
+		Incarnation uint64 // of its agent, which is there; 0: not known
+		Now         time.Time
 	}
 	// Ticked: time has passed.
 	Ticked struct{ Now time.Time }
@@ -145,12 +149,19 @@ func (Quarantine) effect() {}
 func (Finish) effect()     {}
 func (Fail) effect()       {}
 
-// A Record is one entry of the job log. Exactly one field is set, but for Began, which goes with Spec.
+// A Listed says what was listed and is not in the plan.
+type Listed struct {
+	Archived int64 `json:"archived,omitempty"`
+	Markers  int64 `json:"markers,omitempty"`
+}
+
+// A Record is one entry of the job log. Exactly one field is set, but for Began, which goes with Spec, and Listed.
 type Record struct {
 	Spec      *job.Spec  `json:"spec,omitempty"` // the first
 	Began     time.Time  `json:"began,omitzero"`
 	Begun     uint64     `json:"begun,omitempty"` // epoch of the coordinator that begins a plan, named by it; what came before does not count
 	Plan      string     `json:"plan,omitempty"`  // digest of the sealed plan
+	Listed    Listed     `json:"listed,omitzero"` // with Plan
 	Cuts      [][]byte   `json:"cuts,omitempty"`  // borders of partitions
 	Committed *Committed `json:"committed,omitempty"`
 	Lost      job.TaskID `json:"lost,omitempty"`    // a committed map task whose node is gone

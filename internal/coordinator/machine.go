@@ -19,6 +19,8 @@ type Config struct {
 	// Tolerates reports whether a job of total objects commits with that many failed.
 	Tolerates func(failed, total int64) bool
 	Patience  time.Duration // of placement
+	// Alone has no two attempts of a task run at the same time: what they print is shown as it comes.
+	Alone bool
 	// Term counts the coordinators that the job has had, this one included: the Lead entries of its log. 0 is 1.
 	Term int
 }
@@ -117,7 +119,7 @@ func (m *Machine) take(e Event) []Effect {
 			return nil
 		}
 		m.sealed, m.digest = true, e.Digest
-		effects := append([]Effect{Append{Record{Plan: e.Digest}}}, m.advance()...)
+		effects := append([]Effect{Append{Record{Plan: e.Digest, Listed: e.Listed}}}, m.advance()...)
 		return append(effects, m.grant()...)
 	case Asked:
 		m.At(e.Now)
@@ -171,7 +173,11 @@ func (m *Machine) noted(e Noted) []Effect {
 		m.queue.Present(e.Node, e.Zone, e.Slots)
 		m.later.Present(e.Node)
 	}
-	return m.grant()
+	var effects []Effect
+	if e.Incarnation != 0 && !e.Away && !m.over {
+		effects, _ = m.admit(Sender{m.conf.Job, m.conf.Epoch, e.Node, e.Incarnation})
+	}
+	return append(effects, m.grant()...)
 }
 
 // add makes the task of the split that follows those before.

@@ -39,7 +39,7 @@ func newBenchOf(t *testing.T, maps, reducers int, sealed bool) *bench {
 		b.step(Planned{job.Split{Task: job.MapTask(i), Objects: 1000}})
 	}
 	if sealed {
-		b.step(Sealed{"digest"})
+		b.step(Sealed{Digest: "digest"})
 	}
 	return b
 }
@@ -501,7 +501,7 @@ func TestStopped(t *testing.T) {
 		t.Errorf("committed after the end: %+v", v)
 	}
 	n := len(b.log)
-	for _, e := range []Event{Stopped{errors.New("again")}, Lost{Node: "n", Now: start}, Sealed{"other"}, Ticked{start}, Planned{job.Split{Task: "m-00001"}}} {
+	for _, e := range []Event{Stopped{errors.New("again")}, Lost{Node: "n", Now: start}, Sealed{Digest: "other"}, Ticked{start}, Planned{job.Split{Task: "m-00001"}}} {
 		b.step(e)
 	}
 	if len(b.log) != n {

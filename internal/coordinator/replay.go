@@ -15,6 +15,7 @@ type Replay struct {
 	Spec    *job.Spec
 	Term    int    // coordinators that have led the log, the one that reads it included
 	Begun   uint64 // the epoch that names the plan; 0: none was begun
+	Listed  Listed // with Plan
 	Plan    string // digest of the sealed plan; "": it was not sealed, and is to be begun again
 	Cuts    [][]byte
 	Decided bool // the decision may have been written
@@ -51,7 +52,7 @@ func (r *Replay) take(e *Record) error {
 	case e.Begun != 0:
 		r.begin(e.Begun)
 	case e.Plan != "":
-		r.Plan = e.Plan
+		r.Plan, r.Listed = e.Plan, e.Listed
 	case e.Cuts != nil:
 		r.Cuts = e.Cuts
 	case e.Committed != nil:

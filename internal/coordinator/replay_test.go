@@ -148,7 +148,7 @@ func TestResumeWithoutAPlan(t *testing.T) {
 	}
 	c.step(Planned{job.Split{Task: "m-00000", Objects: 5}})
 	c.commit(c.from("n"), c.take("n", "m-00000.1000001").Attempt, withPart("new"))
-	c.step(Sealed{"other"})
+	c.step(Sealed{Digest: "other"})
 	if _, ok := c.end.(Finish); !ok || c.m.Outcome().Parts["m-00000"].Part.ID != "new" {
 		t.Errorf("ended with %v", c.end)
 	}

@@ -581,7 +581,7 @@ func (h *head) work() {
 		h.step(Planned{split})
 	case h.planned == s.maps && !h.sealed && k < 6:
 		h.sealed = true
-		h.step(Sealed{"d"})
+		h.step(Sealed{Digest: "d"})
 	case k < 6:
 		s.note("%v ticks", h)
 		h.about = ""
@@ -602,7 +602,13 @@ func (h *head) work() {
 	case s.cancels && s.fault(8):
 		h.step(Stopped{errCancelled})
 	case s.fault(4):
-		h.step(Noted{s.names[s.r.IntN(len(s.names))], fmt.Sprint(s.r.IntN(2)), 1 + s.r.IntN(2), s.r.IntN(2) == 0, s.now})
+		n := s.nodes[s.r.IntN(len(s.nodes))]
+		e := Noted{Node: n.name, Zone: fmt.Sprint(s.r.IntN(2)), Slots: 1 + s.r.IntN(2), Away: s.r.IntN(2) == 0, Now: s.now}
+		if n.up && n.epoch == h.epoch && !e.Away {
+			e.Incarnation = n.incarnation
+			h.heard(n.sender())
+		}
+		h.step(e)
 	}
 }
 
