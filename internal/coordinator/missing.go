@@ -55,6 +55,7 @@ func (r *rift) forget(node string) {
 	delete(r.shunned, node)
 	for n := range r.apart[node] {
 		delete(r.apart[n], node)
+		delete(r.shunned, n) // perhaps it was not to blame
 	}
 	delete(r.apart, node)
 }
