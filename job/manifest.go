@@ -66,7 +66,7 @@ type AttemptReport struct {
 	Counters Counters  `json:"counters"`
 }
 
-// Counters add up committed attempts only, Attempts, Retries and Beaten excepted. Queue and Run are sums over attempts, which run side by side;
+// Counters add up committed attempts only, Attempts, Retries, Backups and Beaten excepted. Queue and Run are sums over attempts, which run side by side;
 // neither says anything about the time of the job, which is in its Manifest.
 type Counters struct {
 	Objects   int64            `json:"objects"` // mapped, failed ones included
@@ -81,6 +81,7 @@ type Counters struct {
 	User      map[string]int64 `json:"user,omitempty"`      // what programs counted
 	Attempts  int64            `json:"attempts"`            // begun
 	Retries   int64            `json:"retries"`             // of those, failed or lost with their nodes
+	Backups   int64            `json:"backups,omitempty"`   // of those, begun beside another one of their task that was slow
 	Beaten    int64            `json:"beaten"`              // of those, done after another attempt of their task had committed
 
 	Queue      time.Duration `json:"queue_ns"`    // tasks waited for a slot

@@ -135,7 +135,7 @@ func New(ctx context.Context, j Job, c Coordinator) *Agent {
 	}
 	go func() {
 		l, err := a.start(ctx, &a.job.Hello, a.job.Code)
-		a.first <- started{l, err}
+		a.first <- started{l, err, err == nil && l.ready.Description.MapOnly}
 	}()
 	return a
 }
@@ -155,7 +155,7 @@ func (a *Agent) MapOnly() (bool, error) {
 	if s.err != nil {
 		return false, s.err
 	}
-	return s.link.ready.Description.MapOnly, nil
+	return s.mapOnly, nil
 }
 
 // Run works until the coordinator says that the job is over. An error is one that no other attempt on this node can mend.
@@ -241,7 +241,7 @@ func (a *Agent) ready(ctx context.Context, n int) error {
 		select {
 		case s := <-a.first:
 			a.links[n] = s.link
-			a.first <- started{err: s.err}
+			a.first <- started{err: s.err, mapOnly: s.mapOnly}
 			return s.err
 		case <-ctx.Done(): // Close ends it
 			return context.Cause(ctx)

@@ -24,6 +24,12 @@ func (b *blocks) Write(context.Context, int, []byte) (string, int64, error) {
 	return "", 0, errors.ErrUnsupported
 }
 
+// Seal is not for agents.
+func (b *blocks) Seal(context.Context, []byte) error { return errors.ErrUnsupported }
+
+// Index is not for agents.
+func (b *blocks) Index(context.Context, int64) ([]byte, error) { return nil, errors.ErrUnsupported }
+
 // Read fetches a block.
 func (b *blocks) Read(ctx context.Context, shard string, offset, length int64) ([]byte, error) {
 	if offset != 0 {

@@ -23,8 +23,9 @@ type Pool struct {
 }
 
 type started struct {
-	link *link
-	err  error
+	link    *link
+	err     error
+	mapOnly bool // the program has nothing to reduce
 }
 
 // NewPool returns an empty pool whose runners are started by l.
@@ -41,7 +42,7 @@ func (p *Pool) Fill(n int) {
 		c := make(chan started, 1)
 		go func() {
 			l, err := p.launch()
-			c <- started{l, err}
+			c <- started{link: l, err: err}
 		}()
 		p.idle = append(p.idle, c)
 	}

@@ -65,7 +65,7 @@ func TestClockGoesWrong(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := c.Tell(ctx, Sealed{"d"}); err != nil {
+	if err := c.Tell(ctx, Sealed{Digest: "d"}); err != nil {
 		t.Fatal(err)
 	}
 	select {

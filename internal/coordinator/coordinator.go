@@ -27,6 +27,9 @@ type Options struct {
 	Discard func(ctx context.Context, h store.Handle) error // gives up pending output
 	// Committed, if not nil, is told of each attempt that counts, in the order of the log. It must not wait for the coordinator.
 	Committed func(c *Committed)
+	// Revoke, if not nil, tells a node that an attempt is not wanted any more; Quarantine, that it gets no work for a while. They must not wait.
+	Revoke     func(Revoke)
+	Quarantine func(Quarantine)
 	// Waiting, if not nil, is told how many tasks wait for a slot: when there are more than before, and again every so often. It must not wait for the
 	// coordinator.
 	Waiting func(tasks int)
@@ -144,6 +147,15 @@ func (c *Coordinator) Follow(ctx context.Context, f Follow) (Arrivals, error) {
 		return Arrivals{}, err
 	}
 	return await(ctx, c, answer) // who stops waiting has not been told: the same runs are told again
+}
+
+// Away returns the nodes of which nothing was heard since this coordinator took over, and whose runs the job needs.
+func (c *Coordinator) Away(ctx context.Context) ([]string, error) {
+	answer := make(chan []string, 1)
+	if err := c.do(ctx, func(l *loop) { answer <- l.m.Away() }); err != nil {
+		return nil, err
+	}
+	return await(ctx, c, answer)
 }
 
 // Commit asks for an attempt to count.
@@ -344,6 +356,14 @@ func (l *loop) step(ctx context.Context, e Event) {
 			}
 		case Discard:
 			l.discard(ctx, f.Handles)
+		case Revoke:
+			if l.c.opts.Revoke != nil {
+				l.c.opts.Revoke(f)
+			}
+		case Quarantine:
+			if l.c.opts.Quarantine != nil {
+				l.c.opts.Quarantine(f)
+			}
 		case Finish:
 			l.end(l.m.Outcome(), nil)
 		case Fail:

@@ -110,7 +110,7 @@ func TestJobThroughTheLoop(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := c.Tell(ctx, Sealed{"d"}); err != nil {
+	if err := c.Tell(ctx, Sealed{Digest: "d"}); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
@@ -130,7 +130,7 @@ func TestJobThroughTheLoop(t *testing.T) {
 	<-c.Ended()
 	wg.Wait()
 	o, err := c.Outcome()
-	if err != nil || o.Counters.Objects != 100 || o.Counters.Attempts != 50 || l.records() != 51 {
+	if err != nil || o.Counters.Objects != 100 || o.Counters.Attempts != 50 || l.records() != 52 {
 		t.Errorf("got %+v, %d records, %v", o.Counters, l.records(), err)
 	}
 	if p := c.Progress(); p.Maps != 50 {
@@ -147,7 +147,7 @@ func TestAppendFails(t *testing.T) {
 		for i := range 16 {
 			_ = c.Tell(ctx, Planned{job.Split{Task: job.MapTask(i)}})
 		}
-		_ = c.Tell(ctx, Sealed{"d"})
+		_ = c.Tell(ctx, Sealed{Digest: "d"})
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		accepted := 0
@@ -187,7 +187,7 @@ func TestFollowIsHeld(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := c.Tell(ctx, Sealed{"d"}); err != nil {
+		if err := c.Tell(ctx, Sealed{Digest: "d"}); err != nil {
 			t.Fatal(err)
 		}
 		var ls [3]Lease

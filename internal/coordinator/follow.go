@@ -6,72 +6,88 @@ func (m *Machine) follow(e Followed) []Effect {
 	if m.succeeded(f.Sender) {
 		return m.stepDown(f.Epoch)
 	}
-	effects, why := m.admit(f.Sender, e.Now)
-	var t *task
+	effects, why := m.admit(f.Sender)
+	var a *attempt
 	if why == "" {
-		t, why = m.current(f.Attempt, f.Node)
+		a, why = m.current(f.Attempt, f.Node)
 	}
-	if why != "" || !t.id.IsReduce() || f.Next < 0 || f.Next > len(m.runs) {
+	if why != "" || !f.Attempt.Task.IsReduce() || f.Next < 0 || f.Next > len(m.runs) {
 		return append(effects, Tell{e.Ticket, Arrivals{Gone: true}})
 	}
 	// An earlier question is one that it no longer waits for.
-	effects = append(effects, m.answer(t, Arrivals{Next: t.next})...)
-	t.follows, t.next, t.complete = e.Ticket, f.Next, false // or it would not ask
+	effects = append(effects, m.answer(a, Arrivals{Next: a.next})...)
+	a.follows, a.next, a.complete = e.Ticket, f.Next, false // or it would not ask
+	m.follows[e.Ticket] = a
 	if len(f.Missing) > 0 {
-		effects = append(effects, m.missing(t, &e)...)
+		effects = append(effects, m.missing(a, &e)...)
 	}
-	return append(effects, m.tell(t)...)
+	return append(effects, m.tell(a)...)
 }
 
 // tellAll tells all reduces that wait for runs what has come since they asked.
 func (m *Machine) tellAll() (effects []Effect) {
+	if len(m.follows) == 0 || m.told == len(m.runs) {
+		return nil
+	}
+	m.told = len(m.runs)
 	for _, t := range m.reds {
-		effects = append(effects, m.tell(t)...)
+		for _, a := range t.live {
+			effects = append(effects, m.tell(a)...)
+		}
 	}
 	return effects
 }
 
-// tell tells t what has come since it asked, if anything has.
-func (m *Machine) tell(t *task) []Effect {
-	if t.follows == 0 {
+// tell tells a what has come since it asked, if anything has.
+func (m *Machine) tell(a *attempt) []Effect {
+	if a.follows == 0 {
 		return nil
 	}
-	a := m.arrivals(t.next)
-	if len(a.Runs) == 0 && !a.All {
+	new := m.arrivals(a.next)
+	if len(new.Runs) == 0 && !new.All {
 		return nil
 	}
-	t.complete = a.All
-	return m.answer(t, a)
+	if a.complete = new.All; new.All {
+		a.began = m.now // it has waited until now
+	}
+	return m.answer(a, new)
 }
 
-// answer answers the question of t that waits, if there is one.
-func (m *Machine) answer(t *task, a Arrivals) []Effect {
-	if t.follows == 0 {
+// answer answers the question of a that waits, if there is one.
+func (m *Machine) answer(a *attempt, with Arrivals) []Effect {
+	if a.follows == 0 {
 		return nil
 	}
-	ticket := t.follows
-	t.follows = 0
-	return []Effect{Tell{ticket, a}}
-}
-
-// merged returns the Vector of a reduce attempt that was told all runs.
-func (m *Machine) merged() (sum uint64) {
-	for _, t := range m.maps {
-		sum += merged(t.id, t.shown.Vector)
-	}
-	return sum
+	ticket := a.follows
+	a.follows = 0
+	delete(m.follows, ticket)
+	return []Effect{Tell{ticket, with}}
 }
 
 // arrivals returns runs that count, from the place next of all.
 func (m *Machine) arrivals(next int) Arrivals {
 	a := Arrivals{Next: next}
 	for ; a.Next < len(m.runs) && len(a.Runs) < maxRuns; a.Next++ {
-		r := m.runs[a.Next]
-		if t := m.tasks[r.Attempt.Task]; t.state == committed && t.attempt() == r.Attempt {
-			t.shown = r
-			a.Runs = append(a.Runs, r)
+		if r := m.runs[a.Next]; r.there() {
+			said := r.task.run()
+			m.show(r.task, said)
+			a.Runs = append(a.Runs, said)
 		}
 	}
 	a.All = m.mapped() && a.Next == len(m.runs)
 	return a
+}
+
+// show notes what reducers were told to merge of a map task.
+func (m *Machine) show(t *task, r Run) {
+	m.merged += merged(t.id, r.Vector) - t.vector()
+	t.shown = &r
+}
+
+// vector is what a map task adds to the Vector of a reduce attempt.
+func (t *task) vector() uint64 {
+	if t.shown == nil {
+		return merged(t.id, 0)
+	}
+	return merged(t.id, t.shown.Vector)
 }

@@ -13,7 +13,7 @@ func (b *bench) mapOf(node, want string, vector uint64) {
 	b.t.Helper()
 	r := counted(10, 0)
 	r.Vector = vector
-	if v := b.commit(from(node), b.take(node, want).Attempt, r); !v.Accepted {
+	if v := b.commit(b.from(node), b.take(node, want).Attempt, r); !v.Accepted {
 		b.t.Fatal(v.Reason)
 	}
 }
@@ -22,7 +22,7 @@ func (b *bench) mapOf(node, want string, vector uint64) {
 func (b *bench) follow(node string, l Lease, next int) []Arrivals {
 	b.t.Helper()
 	b.ticket++
-	return b.tells(Followed{b.ticket, Follow{Sender: from(node), Attempt: l.Attempt, Next: next}, start})
+	return b.tells(Followed{b.ticket, Follow{Sender: b.from(node), Attempt: l.Attempt, Next: next}, start})
 }
 
 // tells returns what reduces are told because of e.

@@ -14,13 +14,13 @@ func TestObjectsEndAGang(t *testing.T) {
 		gang []job.Split
 		want int
 	}{{nil, 100}, {make([]job.Split, 2), maxFailures}} {
-		x := &task{split: job.Split{Gang: tt.gang}}
+		x, on := &task{split: &job.Split{Gang: tt.gang}}, &host{}
 		tries := 1
-		for tries < 100 && x.blame(&Failure{Fault: FaultObject, Object: tries, Reason: "it loops"}) {
+		for tries < 100 && x.blame(&Failure{Fault: FaultObject, Object: tries, Reason: "it loops"}, on) {
 			tries++
 		}
-		if tries != tt.want || len(x.skip) != min(tries, 99) {
-			t.Errorf("%d splits: %d tries, %d objects left out; want %d", len(tt.gang), tries, len(x.skip), tt.want)
+		if tries != tt.want || len(x.skip()) != min(tries, 99) {
+			t.Errorf("%d splits: %d tries, %d objects left out; want %d", len(tt.gang), tries, len(x.skip()), tt.want)
 		}
 	}
 }

@@ -1,11 +1,14 @@
 package coordinator
 
 import (
+	"container/list"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/millrace/millrace/job"
 	"github.com/millrace/millrace/placement"
+	"github.com/millrace/millrace/store"
 )
 
 // A Config is what a [Machine] knows from the start.
@@ -16,52 +19,77 @@ type Config struct {
 	// Tolerates reports whether a job of total objects commits with that many failed.
 	Tolerates func(failed, total int64) bool
 	Patience  time.Duration // of placement
+	// Alone has no two attempts of a task run at the same time: what they print is shown as it comes.
+	Alone bool
+	// Term counts the coordinators that the job has had, this one included: the Lead entries of its log. 0 is 1.
+	Term int
 }
+
+// maxTries bounds the attempts of one task under one coordinator. Those of the n-th coordinator have numbers above n-1 times as many: whatever one before
+// it has leased, with a trace in the log or without, has another name.
+const maxTries = 1_000_000
 
 // A Machine decides what is done next for one job: event in, effects out. It has no clock, no goroutine and does no I/O.
 // It is not safe for concurrent use.
 type Machine struct {
-	conf   Config
-	tasks  map[job.TaskID]*task
-	maps   []*task
-	reds   []*task
-	queue  *placement.Queue  // map tasks that wait
-	later  *placement.Spread // reduce tasks that wait, until no map does
-	runs   []Run             // of committed maps, oldest first; also those that were lost since
-	asked  *asks             // wants without an answer
-	nodes  map[string]uint64 // incarnation of each
-	slots  map[slot]*seat
-	leases int // granted
-	rift   rift
-	sealed bool
-	digest string
-	cuts   [][]byte // borders of partitions; nil: keys are hashed
+	conf    Config
+	base    int // attempts of this coordinator have higher numbers
+	maps    []*task
+	reds    []*task
+	queue   *placement.Queue  // map tasks that wait
+	later   *placement.Spread // reduce tasks that wait, until no map does
+	running list.List         // of *task: those that are leased, in the order in which they were
+	runs    []run             // of committed maps, oldest first; also those that were lost since
+	told    int               // of those, how many reduces that wait were told
+	merged  uint64            // Vector of a reduce attempt that was told all runs
+	hosts   map[string]*host
+	asked   list.List        // of *seat: those whose want has no answer, the oldest first
+	tickets map[Ticket]*seat // the same
+	follows map[Ticket]*attempt
+	leases  int // granted
+	rift    rift
+	spare   int // attempts under way beside another one of their task
+	pushed  bool
+	sealed  bool
+	digest  string
+	cuts    [][]byte // borders of partitions; nil: keys are hashed
+	void    []store.Handle
 
-	now time.Time // the latest that At was told
+	began, now time.Time // the first and the latest that it was told
 
-	mapsDone, redsDone int
-	total              job.Counters // of committed attempts
-	retries, beaten    int64
-	shuffle            int64
-	over               bool // Finish or Fail was returned
+	mapsDone, redsDone         int
+	away                       int          // committed maps on nodes that were not heard of
+	total                      job.Counters // of committed attempts
+	under                      Running      // sums over map attempts under way
+	attempts, retries, backups int64
+	beaten                     int64
+	shuffle, peak              int64
+	paces                      [2]pace // of maps, of reduces
+	slowest                    []*task // that a backup may be begun of, as of the last tick
+	did, suspects              int64   // of all nodes
+	bad                        []*host // those in quarantine
+	over                       bool    // Finish or Fail was returned
 }
 
 // New returns a Machine for a job that is about to start.
 func New(conf Config) *Machine {
 	return &Machine{
-		conf:  conf,
-		tasks: make(map[job.TaskID]*task),
-		queue: placement.New(conf.Patience),
-		later: placement.NewSpread(conf.Patience),
-		asked: newAsks(),
-		nodes: make(map[string]uint64),
-		slots: make(map[slot]*seat),
-		total: job.Counters{User: make(map[string]int64)},
+		conf:    conf,
+		base:    max(conf.Term-1, 0) * maxTries,
+		queue:   placement.New(conf.Patience),
+		later:   placement.NewSpread(conf.Patience),
+		hosts:   make(map[string]*host),
+		tickets: make(map[Ticket]*seat),
+		follows: make(map[Ticket]*attempt),
+		total:   job.Counters{User: make(map[string]int64)},
 	}
 }
 
-// At tells the machine what time it is. It only counts by it how long tasks wait for a slot.
+// At tells the machine what time it is.
 func (m *Machine) At(now time.Time) {
+	if m.began.IsZero() {
+		m.began = now
+	}
 	if now.After(m.now) {
 		m.now = now
 	}
@@ -70,11 +98,17 @@ func (m *Machine) At(now time.Time) {
 // Step takes an event and returns what is to be done about it.
 func (m *Machine) Step(e Event) []Effect {
 	effects := m.take(e)
-	return append(effects, m.recall()...)
+	if _, tick := e.(Ticked); tick || m.pushed {
+		effects = append(effects, m.recall()...)
+	}
+	m.pushed = false
+	return effects
 }
 
 func (m *Machine) take(e Event) []Effect {
 	switch e := e.(type) {
+	case Started:
+		return m.started()
 	case Planned:
 		return m.planned(e)
 	case Cut:
@@ -85,29 +119,37 @@ func (m *Machine) take(e Event) []Effect {
 			return nil
 		}
 		m.sealed, m.digest = true, e.Digest
-		effects := append([]Effect{Append{Record{Plan: e.Digest}}}, m.advance()...)
-		return append(effects, m.grant(time.Time{})...)
+		effects := append([]Effect{Append{Record{Plan: e.Digest, Listed: e.Listed}}}, m.advance()...)
+		return append(effects, m.grant()...)
 	case Asked:
+		m.At(e.Now)
 		return m.ask(e)
 	case Followed:
+		m.At(e.Now)
 		return m.follow(e)
 	case Withdrawn:
 		m.withdraw(e.Ticket)
 		return nil
 	case Noted:
+		m.At(e.Now)
 		return m.noted(e)
 	case Reported:
 		return m.reported(e)
 	case Broken:
+		m.At(e.Now)
 		return m.broken(e)
 	case Progressed:
 		return m.progressed(e)
 	case Lost:
+		m.At(e.Now)
 		return m.lost(e)
 	case Vacated:
+		m.At(e.Now)
 		return m.vacated(e)
 	case Ticked:
-		return append(m.tellAll(), m.grant(e.Now)...)
+		m.At(e.Now)
+		m.pardon()
+		return append(append(m.tellAll(), m.grant()...), m.backup()...)
 	case Stopped:
 		return m.fail(e.Cause)
 	}
@@ -115,10 +157,11 @@ func (m *Machine) take(e Event) []Effect {
 }
 
 func (m *Machine) planned(e Planned) []Effect {
-	t := &task{id: e.Split.Task, split: e.Split, since: m.now}
-	m.tasks[t.id] = t
-	m.maps = append(m.maps, t)
-	everybody := m.queue.Push(t.place())
+	t := m.add(&e.Split)
+	everybody := m.queue.Push(t.wants())
+	if m.over {
+		return nil
+	}
 	return m.offer(t, everybody)
 }
 
@@ -130,42 +173,62 @@ func (m *Machine) noted(e Noted) []Effect {
 		m.queue.Present(e.Node, e.Zone, e.Slots)
 		m.later.Present(e.Node)
 	}
-	return m.grant(e.Now)
+	var effects []Effect
+	if e.Incarnation != 0 && !e.Away && !m.over {
+		effects, _ = m.admit(Sender{m.conf.Job, m.conf.Epoch, e.Node, e.Incarnation})
+	}
+	return append(effects, m.grant()...)
+}
+
+// add makes the task of the split that follows those before.
+func (m *Machine) add(s *job.Split) *task {
+	if want := job.MapTask(len(m.maps)); s.Task != want {
+		panic(fmt.Sprintf("coordinator: %s is planned in the place of %s", s.Task, want))
+	}
+	t := &task{id: s.Task, split: s, since: m.now, try: m.base}
+	m.maps = append(m.maps, t)
+	m.merged += t.vector()
+	return t
 }
 
 // succeeded reports whether the sender knows of a later coordinator. What it says is not ours to answer: a refusal would have it
 // give up what the other one counts.
 func (m *Machine) succeeded(s Sender) bool { return s.Job == m.conf.Job && s.Epoch > m.conf.Epoch }
 
+// ErrSucceeded ends the work of a coordinator of which another one has become the successor. The job goes on there: what it made must stay.
+var ErrSucceeded = errors.New("took over")
+
 // stepDown ends this coordinator's work for good.
 func (m *Machine) stepDown(epoch uint64) []Effect {
-	return m.fail(fmt.Errorf("coordinator of epoch %d: that of epoch %d took over", m.conf.Epoch, epoch))
+	return m.fail(fmt.Errorf("coordinator of epoch %d: that of epoch %d %w", m.conf.Epoch, epoch, ErrSucceeded))
 }
 
 // admit checks who speaks and returns why that is refused, "" if it is not.
-func (m *Machine) admit(s Sender, now time.Time) (effects []Effect, why string) {
-	switch seen := m.nodes[s.Node]; {
+func (m *Machine) admit(s Sender) (effects []Effect, why string) {
+	h := m.hosts[s.Node]
+	switch {
 	case s.Job != m.conf.Job:
 		return nil, fmt.Sprintf("job %s is not %s", s.Job, m.conf.Job)
 	case s.Epoch != m.conf.Epoch:
 		return nil, fmt.Sprintf("epoch %d is not %d", s.Epoch, m.conf.Epoch)
-	case s.Incarnation < seen:
+	case h != nil && s.Incarnation < h.incarnation:
 		return nil, fmt.Sprintf("node %s was started again", s.Node)
-	case s.Incarnation > seen:
-		if seen != 0 {
-			effects = m.lost(Lost{Node: s.Node, Now: now})
-		}
-		m.nodes[s.Node] = s.Incarnation
+	case h != nil && s.Incarnation > h.incarnation:
+		effects = m.lost(Lost{Node: s.Node})
+	case h != nil && h.heard:
+		return nil, ""
 	}
-	return effects, ""
+	h = m.host(s.Node)
+	h.incarnation, h.heard = s.Incarnation, true
+	return append(effects, m.back(h)...), ""
 }
 
-// mapped reports whether every map task is committed.
-func (m *Machine) mapped() bool { return m.sealed && m.mapsDone == len(m.maps) }
+// mapped reports whether the runs of every map task are there.
+func (m *Machine) mapped() bool { return m.sealed && m.mapsDone == len(m.maps) && m.away == 0 }
 
 // advance goes on to the end when everything is committed.
 func (m *Machine) advance() []Effect {
-	if m.over || !m.mapped() || m.redsDone < m.conf.Reducers {
+	if m.over || !m.sealed || m.mapsDone < len(m.maps) || m.redsDone < m.conf.Reducers {
 		return nil
 	}
 	if !m.conf.Tolerates(m.total.Failed, m.total.Objects) {
@@ -173,7 +236,7 @@ func (m *Machine) advance() []Effect {
 			m.total.Failed, m.total.Objects, m.example())})
 	}
 	m.over = true
-	return append(m.dismiss(), Finish{})
+	return append(append([]Effect{Append{Record{Decided: true}}}, m.dismiss()...), Finish{})
 }
 
 func (m *Machine) fail(err error) []Effect {
@@ -186,12 +249,13 @@ func (m *Machine) fail(err error) []Effect {
 
 // dismiss answers everybody who waits for work, or for runs.
 func (m *Machine) dismiss() (effects []Effect) {
-	for a := range m.asked.each() {
-		effects = append(effects, Grant{a.Ticket, Lease{Over: true}})
+	for m.asked.Len() > 0 {
+		effects = append(effects, Grant{m.served(m.asked.Front().Value.(*seat)), Lease{Over: true}})
 	}
-	m.asked = newAsks()
 	for _, t := range m.reds {
-		effects = append(effects, m.answer(t, Arrivals{Gone: true})...)
+		for _, a := range t.live {
+			effects = append(effects, m.answer(a, Arrivals{Gone: true})...)
+		}
 	}
 	return effects
 }

@@ -22,9 +22,15 @@ type bench struct {
 	thrown []store.Handle
 	log    []Record
 	told   []Arrivals
+	epoch  uint64 // 0: 3
+
+	revoked []Revoke
+	barred  []Quarantine
 }
 
-func newBench(t *testing.T, maps, reducers int) *bench {
+func newBench(t *testing.T, maps, reducers int) *bench { return newBenchOf(t, maps, reducers, true) }
+
+func newBenchOf(t *testing.T, maps, reducers int, sealed bool) *bench {
 	b := &bench{t: t, m: New(Config{
 		Job: "j", Epoch: 3, Reducers: reducers,
 		Tolerates: func(failed, total int64) bool { return failed*100 <= total },
@@ -32,7 +38,9 @@ func newBench(t *testing.T, maps, reducers int) *bench {
 	for i := range maps {
 		b.step(Planned{job.Split{Task: job.MapTask(i), Objects: 1000}})
 	}
-	b.step(Sealed{"digest"})
+	if sealed {
+		b.step(Sealed{Digest: "digest"})
+	}
 	return b
 }
 
@@ -50,6 +58,10 @@ func (b *bench) step(e Event) (leases map[Ticket]Lease, v *Verdict) {
 			b.told = append(b.told, f.Arrivals)
 		case Discard:
 			b.thrown = append(b.thrown, f.Handles...)
+		case Revoke:
+			b.revoked = append(b.revoked, f)
+		case Quarantine:
+			b.barred = append(b.barred, f)
 		case Append:
 			b.log = append(b.log, f.Record)
 		case Finish, Fail:
@@ -62,13 +74,22 @@ func (b *bench) step(e Event) (leases map[Ticket]Lease, v *Verdict) {
 	return leases, v
 }
 
+// from is a node of the job of b.
+func (b *bench) from(node string) Sender {
+	s := from(node)
+	if b.epoch != 0 {
+		s.Epoch = b.epoch
+	}
+	return s
+}
+
 func from(node string) Sender { return Sender{Job: "j", Epoch: 3, Node: node, Incarnation: 1} }
 
 // lease asks for work, for a slot of its own, and returns the answer, if there is one at once.
 func (b *bench) lease(node string) (Lease, bool) {
 	b.t.Helper()
 	b.ticket++
-	ls, _ := b.step(Asked{b.ticket, Want{from(node), int(b.ticket)}, start})
+	ls, _ := b.step(Asked{b.ticket, Want{b.from(node), int(b.ticket)}, start})
 	l, ok := ls[b.ticket]
 	return l, ok
 }
@@ -93,7 +114,7 @@ func (b *bench) commit(s Sender, a job.AttemptID, r Result) Verdict {
 
 func (b *bench) fail(node string, l Lease, f Fault, object int, reason string) Verdict {
 	b.t.Helper()
-	_, v := b.step(Broken{1, Failure{Sender: from(node), Attempt: l.Attempt, Fault: f, Object: object, Reason: reason}, start})
+	_, v := b.step(Broken{1, Failure{Sender: b.from(node), Attempt: l.Attempt, Fault: f, Object: object, Reason: reason}, start})
 	if v == nil {
 		b.t.Fatalf("failure of %s was not judged", l.Attempt)
 	}
@@ -480,7 +501,7 @@ func TestStopped(t *testing.T) {
 		t.Errorf("committed after the end: %+v", v)
 	}
 	n := len(b.log)
-	for _, e := range []Event{Stopped{errors.New("again")}, Lost{Node: "n", Now: start}, Sealed{"other"}, Ticked{start}, Planned{job.Split{Task: "m-00001"}}} {
+	for _, e := range []Event{Stopped{errors.New("again")}, Lost{Node: "n", Now: start}, Sealed{Digest: "other"}, Ticked{start}, Planned{job.Split{Task: "m-00001"}}} {
 		b.step(e)
 	}
 	if len(b.log) != n {

@@ -55,56 +55,54 @@ func (r *rift) forget(node string) {
 	delete(r.shunned, node)
 	for n := range r.apart[node] {
 		delete(r.apart[n], node)
+		delete(r.shunned, n) // perhaps it was not to blame
 	}
 	delete(r.apart, node)
 }
 
 // shuns reports whether a node gets no work, because it cannot reach others that do.
-func (m *Machine) shuns(node string) bool {
-	if !m.rift.shunned[node] {
+func (m *Machine) shuns(h *host) bool {
+	if !m.rift.shunned[h.name] {
 		return false
 	}
-	for s, at := range m.slots {
-		if !m.rift.shunned[s.node] && (at.task != nil && at.task.holds(s) || m.now.Sub(at.heard) < absence) {
-			return true
+	for _, o := range m.hosts {
+		if m.rift.shunned[o.name] {
+			continue
+		}
+		for _, s := range o.seats {
+			if s.busy() || m.now.Sub(s.heard) < absence {
+				return true
+			}
 		}
 	}
 	return false
 }
 
 // missing has runs made again that a reduce attempt cannot have, on other nodes; or takes it back, if its own node is shunned.
-func (m *Machine) missing(t *task, e *Followed) (effects []Effect) {
+func (m *Machine) missing(a *attempt, e *Followed) (effects []Effect) {
+	own := a.seat.host
 	for _, x := range e.Follow.Missing[:min(len(e.Follow.Missing), MaxMissing)] {
-		mt := m.tasks[x.Run.Task]
-		if mt == nil || mt.id.IsReduce() || mt.state != committed || mt.attempt() != x.Run {
+		t := m.task(x.Run.Task)
+		if t == nil || t.id.IsReduce() || t.state != committed || t.attempt() != x.Run {
 			continue // it was lost meanwhile; the attempt will be told of another
 		}
-		if x.Gone || mt.node == t.node {
-			node := mt.node
-			effects = append(effects, m.lose(mt)...)
-			if mt.failures++; mt.failures >= maxFailures {
-				err := &job.AttemptError{Attempt: x.Run, Node: node, Err: errors.New(x.Reason)}
+		on := t.host
+		if x.Gone || on == own {
+			effects = append(effects, m.lose(t)...)
+			h := t.pain()
+			if h.failed(on); h.count() >= maxFailures {
+				err := &job.AttemptError{Attempt: x.Run, Node: on.name, Err: errors.New(x.Reason)}
 				return append(effects, m.fail(&job.Error{Err: err})...)
 			}
 			continue
 		}
-		m.rift.part(t.node, mt.node)
-		if m.shuns(mt.node) {
-			effects = append(effects, m.loseAll(mt.node)...)
-		} else if m.shuns(t.node) {
-			m.seat(slot{t.node, t.slot})
-			return append(append(effects, m.again(t)...), m.grant(e.Now)...)
+		m.rift.part(own.name, on.name)
+		if m.shuns(on) {
+			effects = append(effects, m.loseAll(on)...)
+		} else if m.shuns(own) {
+			a.seat.heard = m.now
+			return append(append(effects, m.end(a)...), m.grant()...)
 		}
 	}
-	return append(effects, m.grant(e.Now)...)
-}
-
-// loseAll puts back all maps whose runs a node keeps.
-func (m *Machine) loseAll(node string) (effects []Effect) {
-	for _, t := range m.maps {
-		if t.state == committed && t.node == node {
-			effects = append(effects, m.lose(t)...)
-		}
-	}
-	return effects
+	return append(effects, m.grant()...)
 }

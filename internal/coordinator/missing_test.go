@@ -22,7 +22,7 @@ func (b *bench) nothing(node string) {
 	}
 }
 
-func attempt(s string) job.AttemptID {
+func attemptOf(s string) job.AttemptID {
 	task, _, _ := strings.Cut(s, ".")
 	return job.AttemptID{Task: job.TaskID(task), Try: int(s[len(s)-1] - '0')}
 }
@@ -60,16 +60,16 @@ func TestTwoNodesApart(t *testing.T) {
 	b.mapOf("b", "m-00001.1", 8)
 	b.take("b", "r-00000.1")
 	r := b.take("a", "r-00001.1")
-	b.wantGone("a is apart from b", b.misses("a", r, attempt("m-00001.1"), false))
+	b.wantGone("a is apart from b", b.misses("a", r, attemptOf("m-00001.1"), false))
 	b.nothing("a")
 	r = b.take("b", "r-00001.2")
-	if got := b.misses("b", r, attempt("m-00000.1"), false); len(got) > 0 {
+	if got := b.misses("b", r, attemptOf("m-00000.1"), false); len(got) > 0 {
 		t.Fatalf("told %+v of what is being made again", got)
 	}
 	b.nothing("a")
 	b.mapOf("b", "m-00000.2", 7)
 	b.wantTold("made again", b.told, true, "m-00000.2")
-	if got := b.misses("b", r, attempt("m-00000.1"), false); len(got) != 1 || !got[0].All {
+	if got := b.misses("b", r, attemptOf("m-00000.1"), false); len(got) != 1 || !got[0].All {
 		t.Errorf("of a run that was replaced: told %+v", got)
 	}
 	// When the other is gone, there is nobody left to be apart from.
@@ -90,26 +90,26 @@ func TestOneNodeApart(t *testing.T) {
 	b.mapOf("a", "m-00001.1", 8)
 	r0, r1 := b.take("a", "r-00000.1"), b.take("b", "r-00001.1")
 	b.take("c", "r-00002.1")
-	b.wantGone("nobody knows which", b.misses("a", r0, attempt("m-00000.1"), false))
+	b.wantGone("nobody knows which", b.misses("a", r0, attemptOf("m-00000.1"), false))
 	b.nothing("a")
-	if got := b.misses("b", r1, attempt("m-00000.1"), false); len(got) > 0 {
+	if got := b.misses("b", r1, attemptOf("m-00000.1"), false); len(got) > 0 {
 		t.Fatalf("told %+v, want to wait for what is made again", got)
 	}
 	b.nothing("bad")
 	if l, ok := b.lease("a"); !ok || l.Attempt.String() != "r-00000.2" {
 		t.Errorf("a was given %+v, %t", l, ok)
 	}
-	if m := b.m.tasks["m-00000"]; m.state != leased || m.node != "a" {
-		t.Errorf("the lost map is %v on %q, want it leased to a, which had asked", m.state, m.node)
+	if m := b.m.task("m-00000"); m.state != leased || m.live[0].seat.host.name != "a" {
+		t.Errorf("the lost map is %v, want it leased to a, which had asked", m.state)
 	}
-	if m := b.m.tasks["m-00001"]; m.state != committed {
+	if m := b.m.task("m-00001"); m.state != committed {
 		t.Error("a map was lost that everybody can have")
 	}
 	// When it starts again, it is like any other.
 	again := from("bad")
 	again.Incarnation++
 	b.step(Asked{99, Want{again, 0}, start})
-	if b.m.shuns("bad") {
+	if b.m.shuns(b.m.host("bad")) {
 		t.Error("a node that has started again gets no work")
 	}
 }
@@ -122,10 +122,10 @@ func TestNodeApartFromAll(t *testing.T) {
 	b.mapOf("bad", "m-00002.1", 9)
 	r0, r1 := b.take("bad", "r-00000.1"), b.take("bad", "r-00001.1")
 	b.lease("a") // there are others
-	b.wantGone("the first", b.misses("bad", r0, attempt("m-00000.1"), false))
-	b.wantGone("the second", b.misses("bad", r1, attempt("m-00001.1"), false))
+	b.wantGone("the first", b.misses("bad", r0, attemptOf("m-00000.1"), false))
+	b.wantGone("the second", b.misses("bad", r1, attemptOf("m-00001.1"), false))
 	for _, run := range []string{"m-00000.1", "m-00001.1"} {
-		if a := attempt(run); b.m.tasks[a.Task].state != committed {
+		if a := attemptOf(run); b.m.task(a.Task).state != committed {
 			t.Errorf("%s was lost", a)
 		}
 	}

@@ -17,12 +17,14 @@ type Outcome struct {
 
 // Outcome returns what committed attempts made. It is complete after Finish.
 func (m *Machine) Outcome() Outcome {
-	o := Outcome{Digest: m.digest, Counters: m.total, Parts: make(map[job.TaskID]*Result)}
-	o.Counters.Retries, o.Counters.Beaten, o.Counters.PeakMemory = m.retries, m.beaten, m.peak()
-	for _, t := range m.tasks {
-		o.Counters.Attempts += int64(t.try)
-		if t.state == committed {
-			o.Parts[t.id] = &t.result
+	o := Outcome{Digest: m.digest, Counters: m.total, Parts: make(map[job.TaskID]*Result, len(m.maps)+len(m.reds))}
+	o.Counters.Attempts, o.Counters.Retries, o.Counters.Backups, o.Counters.Beaten = m.attempts, m.retries, m.backups, m.beaten
+	for _, ts := range [][]*task{m.maps, m.reds} {
+		for _, t := range ts {
+			if t.state == committed {
+				o.Parts[t.id] = t.result
+				o.Counters.PeakMemory = max(o.Counters.PeakMemory, t.result.Counters.PeakMemory)
+			}
 		}
 	}
 	return o

@@ -11,34 +11,52 @@ import (
 const firstFailures = 100
 
 func (m *Machine) progressed(e Progressed) []Effect {
-	if _, why := m.admit(e.Beat.Sender, time.Time{}); why != "" {
+	effects, why := m.admit(e.Beat.Sender)
+	if why != "" {
 		return nil
 	}
 	for _, r := range e.Beat.Running {
-		if t, why := m.current(r.Attempt, e.Beat.Node); why == "" {
-			t.running = r
+		if a, why := m.current(r.Attempt, e.Beat.Node); why == "" {
+			m.progress(a.task, -1)
+			a.running = r
+			m.progress(a.task, 1)
 		}
 	}
 	if err := m.hopeless(); err != nil {
-		return m.fail(err)
+		return append(effects, m.fail(err)...)
 	}
-	return nil
+	return effects
+}
+
+// progress adds what the first of the attempts of a map task has done so far.
+func (m *Machine) progress(t *task, sign int64) {
+	if len(t.live) == 0 || t.id.IsReduce() {
+		return
+	}
+	r := &t.live[0].running
+	m.under.Objects += sign * r.Objects
+	m.under.Bytes += sign * r.Bytes
+	m.under.Failed += sign * r.Failed
+	m.under.Records += sign * r.Records
 }
 
 // hopeless returns an error if the job began with nothing but failures.
 func (m *Machine) hopeless() error {
-	p := m.Progress()
-	if p.Failed < firstFailures || p.Failed < p.Objects || m.conf.Tolerates(1, 1) {
+	failed, objects := m.total.Failed+m.under.Failed, m.total.Objects+m.under.Objects
+	if failed < firstFailures || failed < objects || m.conf.Tolerates(1, 1) {
 		return nil
 	}
-	return &job.Error{Err: fmt.Errorf("the first %d objects all failed%s", p.Failed, m.example())}
+	return &job.Error{Err: fmt.Errorf("the first %d objects all failed%s", failed, m.example())}
 }
 
 // example names one failed object, if one is known.
 func (m *Machine) example() string {
 	for _, t := range m.maps {
-		n := t.running.Example
-		if len(t.result.Names) > 0 {
+		var n *job.FailedObject
+		if len(t.live) > 0 {
+			n = t.live[0].running.Example
+		}
+		if t.result != nil && len(t.result.Names) > 0 {
 			n = &t.result.Names[0]
 		}
 		if n != nil {
@@ -78,18 +96,11 @@ func (m *Machine) count(c *job.Counters, sign int64) {
 func (m *Machine) Progress() job.Progress {
 	p := job.Progress{
 		Job: m.conf.Job, Phase: job.Mapping, ListDone: m.sealed,
-		Objects: m.total.Objects, Bytes: m.total.Bytes, Failed: m.total.Failed, Records: m.total.Emitted,
+		Objects: m.total.Objects + m.under.Objects, Bytes: m.total.Bytes + m.under.Bytes,
+		Failed: m.total.Failed + m.under.Failed, Records: m.total.Emitted + m.under.Records,
 		Maps: m.mapsDone, MapTotal: len(m.maps),
 		ShuffleBytes: m.shuffle, Reduces: m.redsDone, ReduceTotal: m.conf.Reducers,
-		Queue: m.total.Queue, Run: m.total.Run, CPU: m.total.CPU, PeakMemory: m.peak(),
-	}
-	for _, t := range m.maps {
-		if t.state == leased {
-			p.Objects += t.running.Objects
-			p.Bytes += t.running.Bytes
-			p.Failed += t.running.Failed
-			p.Records += t.running.Records
-		}
+		Queue: m.total.Queue, Run: m.total.Run, CPU: m.total.CPU, PeakMemory: m.peak,
 	}
 	switch {
 	case m.over:
@@ -98,16 +109,4 @@ func (m *Machine) Progress() job.Progress {
 		p.Phase = job.Reducing
 	}
 	return p
-}
-
-// peak returns the memory of the largest committed attempt.
-func (m *Machine) peak() (n int64) {
-	for _, ts := range [][]*task{m.maps, m.reds} {
-		for _, t := range ts {
-			if t.state == committed {
-				n = max(n, t.result.Counters.PeakMemory)
-			}
-		}
-	}
-	return n
 }

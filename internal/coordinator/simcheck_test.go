@@ -58,10 +58,10 @@ func (s *simulation) checkDecision(h *head, d *commit.Decision) error {
 		return fmt.Errorf("decides without %v", counted)
 	}
 	o := &h.outcome.Counters
-	if o.Attempts != o.Retries+int64(s.maps+s.reducers) {
-		return fmt.Errorf("%d attempts and %d retries for %d tasks", o.Attempts, o.Retries, s.maps+s.reducers)
+	if o.Attempts != o.Retries+o.Backups+int64(s.maps+s.reducers) {
+		return fmt.Errorf("%d attempts, %d retries and %d backups for %d tasks", o.Attempts, o.Retries, o.Backups, s.maps+s.reducers)
 	}
-	sum.Attempts, sum.Retries, sum.Beaten = o.Attempts, o.Retries, int64(len(h.beaten))
+	sum.Attempts, sum.Retries, sum.Backups, sum.Beaten = o.Attempts, o.Retries, o.Backups, int64(len(h.beaten))
 	if !reflect.DeepEqual(*o, sum) {
 		return fmt.Errorf("counters are %+v, the sum of what committed attempts reported is %+v", *o, sum)
 	}
@@ -175,6 +175,7 @@ func (s *simulation) checkFailure() error {
 	}
 	switch text := s.result.Error(); {
 	case errors.Is(s.result, errCancelled):
+	case s.storeFaults && errors.Is(s.result, errFault):
 	case poisoned && !s.tolerant && strings.Contains(text, "more than the job tolerates; "):
 	case s.chance && strings.Contains(text, "m-0000") && strings.Contains(text, "not deterministic"):
 	case s.refusals && strings.HasSuffix(text, "refused"):
@@ -194,9 +195,10 @@ func (s *simulation) checkOutput(visible map[store.Key]bool) error {
 	by := s.heads[s.store.by-1]
 	for i := range s.maps {
 		id := job.MapTask(i)
+		content := s.source(i, by.plan)
 		skip := map[int]string{}
 		for o := range objects {
-			if s.poison[i]>>o&1 == 1 {
+			if s.poison[content-s.content]>>o&1 == 1 {
 				skip[o] = "guest memory limit"
 			}
 		}
@@ -212,7 +214,7 @@ func (s *simulation) checkOutput(visible map[store.Key]bool) error {
 			}
 			want[store.Key(fmt.Sprintf("%s_failed/part-%05d.jsonl", outDir, i))] = fmt.Sprint(names)
 		}
-		variant := s.variant(by.committed[id], i, skip)
+		variant := s.variant(by.committed[id], content, skip)
 		if variant < 0 {
 			return fmt.Errorf("%s has committed what it did not emit", id)
 		}
@@ -221,7 +223,7 @@ func (s *simulation) checkOutput(visible map[store.Key]bool) error {
 			if skip[o] != "" {
 				continue
 			}
-			for _, r := range mapped(s.content+i, o, variant) {
+			for _, r := range mapped(content, o, variant) {
 				all = append(all, r)
 				listed(&out, r.key, r.value)
 			}
@@ -262,12 +264,12 @@ func (s *simulation) checkOutput(visible map[store.Key]bool) error {
 }
 
 // variant returns which variant a map attempt committed, -1 if it is none.
-func (s *simulation) variant(c *Committed, i int, skip map[int]string) int {
+func (s *simulation) variant(c *Committed, content int, skip map[int]string) int {
 	for v := range variants {
 		if !s.chance && v > 0 {
 			break
 		}
-		if s.reducers > 0 && vectorOf(newKeptRun(s.content+i, v, s.reducers, skip).table) == c.Result.Vector {
+		if s.reducers > 0 && vectorOf(newKeptRun(content, v, s.reducers, skip).table) == c.Result.Vector {
 			return v
 		}
 		if s.reducers == 0 {
@@ -276,7 +278,7 @@ func (s *simulation) variant(c *Committed, i int, skip map[int]string) int {
 				if skip[o] != "" {
 					continue
 				}
-				for _, r := range mapped(s.content+i, o, v) {
+				for _, r := range mapped(content, o, v) {
 					listed(&out, r.key, r.value)
 				}
 			}

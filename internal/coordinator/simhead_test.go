@@ -3,6 +3,7 @@ package coordinator
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,6 +17,7 @@ import (
 var (
 	errCancelled = errors.New("cancelled by its user")
 	errFenced    = errors.New("another coordinator took over")
+	errLog       = errors.New("the log does not answer")
 	bg           = context.Background()
 )
 
@@ -42,17 +44,23 @@ type head struct {
 	follows []*following
 	phase   phase
 	paused  bool
+	begun   bool // its machine has
+	plan    uint64
 	planned int
 	sealed  bool
 	outcome Outcome
 	err     error
 
+	resumed     bool // it goes on with a sealed plan
+	kept        int  // tasks that were committed then
+	quarantined int
+
 	seen      map[string]uint64 // incarnation of each node, as messages said
 	committed map[job.TaskID]*Committed
-	leases    map[job.AttemptID]holder
 	told      map[job.AttemptID]map[job.TaskID]Run // what each reduce was
 	beaten    map[job.AttemptID]bool
 	failures  map[job.TaskID]int // that it heard of
+	failedOn  map[string]map[job.TaskID]bool
 
 	about   string                   // node that the event is about
 	reduces map[job.AttemptID]string // that were leased before it, and where
@@ -60,8 +68,8 @@ type head struct {
 
 // A holder is who was given a lease.
 type holder struct {
-	node        string
-	incarnation uint64
+	node               string
+	incarnation, epoch uint64
 }
 
 // An ask is a want whose answer is not there yet.
@@ -84,21 +92,20 @@ func (s *simulation) newHead() *head {
 	h := &head{
 		s: s, epoch: s.epoch, store: &process{jobStore: s.store, epoch: s.epoch},
 		seen:      make(map[string]uint64),
-		committed: make(map[job.TaskID]*Committed), leases: make(map[job.AttemptID]holder), beaten: make(map[job.AttemptID]bool),
+		committed: make(map[job.TaskID]*Committed), beaten: make(map[job.AttemptID]bool),
 		told: make(map[job.AttemptID]map[job.TaskID]Run), failures: make(map[job.TaskID]int),
-		reduces: make(map[job.AttemptID]string),
+		failedOn: make(map[string]map[job.TaskID]bool),
+		reduces:  make(map[job.AttemptID]string),
 	}
 	if s.storeFaults && !s.quiet() {
 		h.store.seed = s.seed*31 + s.epoch
 		s.faults-- // what it loses by them is bounded too
 	}
-	m := New(Config{
-		Job: "j", Epoch: h.epoch, Reducers: s.reducers, Patience: time.Second,
-		Tolerates: func(failed, _ int64) bool { return s.tolerant || failed == 0 },
-	})
+	s.log = append(s.log, entry{epoch: h.epoch, lead: true})
+	m := h.resume()
 	c := &Coordinator{
 		opts: Options{
-			Log: h, Discard: h.discard, Committed: h.counts,
+			Log: h, Discard: h.discard, Committed: h.counts, Revoke: h.revoke, Quarantine: h.quarantine,
 			Now: func() time.Time { return s.now }, Hold: time.Second,
 		},
 		cancel: func() {}, ended: make(chan struct{}),
@@ -106,6 +113,54 @@ func (s *simulation) newHead() *head {
 	h.loop = newLoop(c, m)
 	s.heads = append(s.heads, h)
 	return h
+}
+
+// resume makes a machine of what the log says, and reads the log once more for what is to be checked.
+func (h *head) resume() *Machine {
+	s := h.s
+	var r Replay
+	for _, e := range s.log {
+		if err := r.Take(e.lead, e.record); err != nil {
+			s.wrong("%v: %v", h, err)
+		}
+		var rec Record
+		if e.lead {
+			continue
+		}
+		if err := json.Unmarshal(e.record, &rec); err != nil {
+			s.wrong("%v: %v", h, err)
+		}
+		switch {
+		case rec.Begun != 0:
+			h.plan, h.sealed = rec.Begun, false
+			clear(h.committed)
+		case rec.Plan != "":
+			h.sealed = true
+		case rec.Committed != nil:
+			h.committed[rec.Committed.Attempt.Task] = rec.Committed
+		case rec.Lost != "":
+			delete(h.committed, rec.Lost)
+		}
+	}
+	if !h.sealed {
+		h.plan = h.epoch
+		clear(h.committed)
+	} else {
+		h.planned, h.resumed, h.kept = s.maps, true, len(h.committed)
+	}
+	m, err := Resume(Config{
+		Job: "j", Epoch: h.epoch, Reducers: s.reducers, Patience: time.Second,
+		Tolerates: func(failed, _ int64) bool { return s.tolerant || failed == 0 },
+	}, &r, slices.Clone(s.plans[r.Begun]))
+	if err != nil {
+		s.wrong("%v: %v", h, err)
+		return New(Config{})
+	}
+	if s.epoch > 1 {
+		s.note("%v goes on with %d tasks committed; plan %d, sealed: %t", h, len(h.committed), h.plan, h.sealed)
+	}
+	m.At(s.now)
+	return m
 }
 
 func (h *head) String() string { return fmt.Sprintf("coordinator %d", h.epoch) }
@@ -123,6 +178,7 @@ func (h *head) take() {
 	var err error
 	h.claim, err = commit.Take(bg, h.store, outDir, "j", &commit.Options{
 		Name: "out", Owner: commit.Owner{Host: "here", PID: int(h.epoch)}, Float64: h.s.r.Float64,
+		Succeeds: true,
 		// Those before are dead, or silent for so long that they are taken for it.
 		Dead: func(o commit.Owner) (dead, known bool) { return o.PID < int(h.epoch), true },
 	})
@@ -135,6 +191,11 @@ func (h *head) take() {
 		h.die()
 	case h.claim.Finished() != nil:
 		h.phase = published
+	case h.s.ended != nil:
+		h.s.note("%v finds that the job has ended: %v", h, h.s.ended)
+		h.phase = gone
+		_ = h.claim.Release(bg)
+		h.s.finish(h.s.ended)
 	}
 }
 
@@ -147,18 +208,19 @@ func (h *head) die() {
 	}
 }
 
-// Append is the job log, which the latest epoch alone may write.
+// Append is the job log, which the latest epoch alone may write. It may fail and have appended.
 func (h *head) Append(_ context.Context, record []byte) error {
 	s := h.s
 	if h.epoch != s.epoch {
 		return errFenced
 	}
-	crash := s.fault(40)
+	crash, unknown := s.fault(40), s.fault(100)
 	if crash && s.r.IntN(2) == 0 {
 		h.die()
-		return errFault
+		return errLog
 	}
 	s.note("log: %s", record[:min(len(record), 80)])
+	s.log = append(s.log, entry{epoch: h.epoch, record: bytes.Clone(record)})
 	if lost, ok := bytes.CutPrefix(record, []byte(`{"lost":"`)); ok {
 		id := job.TaskID(lost[:bytes.IndexByte(lost, '"')])
 		if h.committed[id] == nil {
@@ -168,7 +230,11 @@ func (h *head) Append(_ context.Context, record []byte) error {
 	}
 	if crash {
 		h.die()
-		return errFault
+	} else if unknown {
+		s.note("%v does not hear of it", h)
+	}
+	if crash || unknown {
+		return errLog
 	}
 	return nil
 }
@@ -179,11 +245,29 @@ func (h *head) counts(c *Committed) {
 	if by := h.committed[c.Attempt.Task]; by != nil {
 		s.wrong("%s commits after %s did", c.Attempt, by.Attempt)
 	}
-	given, ok := h.leases[c.Attempt]
-	if !ok || given.node != c.Node || given.incarnation < h.seen[c.Node] {
-		s.wrong("%s commits on %s, in incarnation %d or later; it was leased to %v", c.Attempt, c.Node, h.seen[c.Node], given)
+	given, ok := s.leases[c.Attempt]
+	if !ok || given.epoch != h.epoch || given.node != c.Node || given.incarnation != c.Incarnation || given.incarnation < h.seen[c.Node] {
+		s.wrong("%s commits on %s, in incarnation %d, now %d, under %v; it was leased to %v", c.Attempt, c.Node, c.Incarnation, h.seen[c.Node], h, given)
 	}
 	h.committed[c.Attempt.Task] = c
+}
+
+// revoke tells a node that it works in vain.
+func (h *head) revoke(r Revoke) {
+	if by := h.committed[r.Attempt.Task]; by == nil || by.Attempt == r.Attempt {
+		h.s.wrong("%s is revoked, and %v counts", r.Attempt, by)
+	}
+	n := h.s.byName(r.Node)
+	h.s.send(n, func() { n.revoked(r) })
+}
+
+// quarantine sees whether there is a reason.
+func (h *head) quarantine(q Quarantine) {
+	h.quarantined++
+	h.s.note("%v quarantines %s: %s", h, q.Node, q.Reason)
+	if n := len(h.failedOn[q.Node]); n < leastSuspects {
+		h.s.wrong("%s is quarantined, where %d tasks failed", q.Node, n)
+	}
 }
 
 func (h *head) discard(_ context.Context, hd store.Handle) error {
@@ -247,6 +331,10 @@ func (h *head) judge(from caller, s Sender, e func(Ticket) Event) {
 	if b, ok := e(0).(Broken); ok {
 		h.failures[b.Failure.Attempt.Task]++
 		h.failures[b.Failure.Run.Task]++
+		h.failsOn(s.Node, b.Failure.Attempt.Task)
+		if r := b.Failure.Run; r.Task != "" {
+			h.failsOn(h.s.leases[r].node, r.Task)
+		}
 	}
 	h.loop.judge(bg, e, answer)
 	select {
@@ -265,6 +353,13 @@ func (h *head) judge(from caller, s Sender, e func(Ticket) Event) {
 	default:
 	}
 	h.settle()
+}
+
+func (h *head) failsOn(node string, t job.TaskID) {
+	if h.failedOn[node] == nil {
+		h.failedOn[node] = make(map[job.TaskID]bool)
+	}
+	h.failedOn[node][t] = true
 }
 
 // settle sends the answers that are there, and looks at what became of the machine.
@@ -315,32 +410,36 @@ func (h *head) watch() {
 	if h.loop.broken || m.over {
 		return
 	}
-	slots, bare := 0, 0 // that wait; of nodes that run no reduces
+	slots, bare := 0, 0 // that wait; of nodes that run no reduces and may have some
 	for _, a := range h.asks {
-		if len(a.answer) > 0 || m.rift.shunned[a.sender.Node] {
+		on := m.hosts[a.sender.Node]
+		if len(a.answer) > 0 || m.rift.shunned[a.sender.Node] || m.idles(on) {
 			continue
 		}
 		slots++
-		if !slices.ContainsFunc(m.reds, func(t *task) bool { return t.state == leased && t.node == a.sender.Node }) {
+		reduces := slices.ContainsFunc(m.reds, func(t *task) bool {
+			return slices.ContainsFunc(t.live, func(x *attempt) bool { return x.seat.host == on })
+		})
+		if !reduces && on.pace < slowdown {
 			bare++
 		}
 	}
 	maps, recalled := m.queue.Len(), 0
+	under := make(map[job.AttemptID]string)
 	for _, t := range m.reds {
-		on, before := h.reduces[t.attempt()]
-		switch {
-		case before && on != h.about && t.state == waiting:
+		for _, a := range t.live {
+			under[a.id()] = a.seat.host.name
+			if _, before := h.reduces[a.id()]; !before && maps > 0 {
+				h.s.wrong("%s begins while %d maps wait", a.id(), maps)
+			}
+		}
+	}
+	for a, on := range h.reduces {
+		if t := m.task(a.Task); on != h.about && t.state == waiting {
 			recalled++
-		case !before && t.state == leased && maps > 0:
-			h.s.wrong("%s begins while %d maps wait", t.attempt(), maps)
 		}
 	}
-	clear(h.reduces)
-	for _, t := range m.reds {
-		if t.state == leased {
-			h.reduces[t.attempt()] = t.node
-		}
-	}
+	h.reduces = under
 	switch {
 	case maps == 0 && h.sealed && bare > 0 && (m.later.Len() > 0 || len(m.reds) < h.s.reducers):
 		h.s.wrong("%d reduces wait, and so do %d slots of nodes without any", m.later.Len(), bare)
@@ -351,13 +450,28 @@ func (h *head) watch() {
 
 // look sees that tasks are where they should be.
 func (h *head) look() {
-	for _, t := range h.loop.m.tasks {
-		if _, ok := h.leases[t.attempt()]; t.state == leased && !ok && !h.loop.broken {
-			h.s.wrong("%s is leased and nobody was told", t.attempt())
+	m, under := h.loop.m, 0
+	for _, ts := range [][]*task{m.maps, m.reds} {
+		for _, t := range ts {
+			if (t.state == leased) != (len(t.live) > 0) || len(t.live) > 2 {
+				h.s.wrong("%s is in state %d with %d attempts", t.id, t.state, len(t.live))
+			}
+			under += len(t.live)
+			if len(t.live) == 2 && t.live[0].seat.host == t.live[1].seat.host {
+				h.s.wrong("%s has both attempts on one node", t.id)
+			}
+			for _, a := range t.live {
+				if _, ok := h.s.leases[a.id()]; !ok && !h.loop.broken {
+					h.s.wrong("%s is leased and nobody was told", a.id())
+				}
+			}
+			if t.hurt != nil && t.hurt.count() > h.failures[t.id] {
+				h.s.wrong("%s has failed %d times, of which %d were heard", t.id, t.hurt.count(), h.failures[t.id])
+			}
 		}
-		if t.failures > h.failures[t.id] {
-			h.s.wrong("%s has failed %d times, of which %d were heard", t.id, t.failures, h.failures[t.id])
-		}
+	}
+	if under != m.running.Len()+m.spare {
+		h.s.wrong("%d attempts are under way, of %d tasks, %d of them backups", under, m.running.Len(), m.spare)
 	}
 }
 
@@ -381,6 +495,9 @@ func (h *head) tell(to job.AttemptID, a Arrivals) {
 	for _, r := range a.Runs {
 		if c := h.committed[r.Attempt.Task]; c == nil || c.Attempt != r.Attempt || c.Node != r.Node || c.Result.Vector != r.Vector {
 			s.wrong("%s is to merge %+v, which does not count", to, r)
+		}
+		if h.seen[r.Node] == 0 {
+			s.wrong("%s is to merge %+v of a node that was not heard of", to, r)
 		}
 		told[r.Attempt.Task] = r
 	}
@@ -406,13 +523,16 @@ func (h *head) granted(a *ask, l Lease) {
 		s.note("%v leases %v to %v: skip %v, merge %v", h, l.Attempt, a.from, l.Skip, l.Runs)
 	}
 	if l.Attempt.Task != "" {
-		if by, ok := h.leases[l.Attempt]; ok {
+		if by, ok := s.leases[l.Attempt]; ok {
 			s.wrong("%s is leased again, first to %v", l.Attempt, by)
+		}
+		if by := h.committed[l.Attempt.Task]; by != nil {
+			s.wrong("%s is leased, and %s counts", l.Attempt, by.Attempt)
 		}
 		if a.sender.Epoch != h.epoch || a.sender.Incarnation < h.seen[a.sender.Node] {
 			s.wrong("%s is leased to %+v", l.Attempt, a.sender)
 		}
-		h.leases[l.Attempt] = holder{a.sender.Node, a.sender.Incarnation}
+		s.leases[l.Attempt] = holder{a.sender.Node, a.sender.Incarnation, h.epoch}
 		if l.Queued < 0 || l.Queued > s.now.Sub(start) {
 			s.wrong("%s waited %v, and the job began %v ago", l.Attempt, l.Queued, s.now.Sub(start))
 		}
@@ -451,13 +571,17 @@ func (h *head) act() {
 func (h *head) work() {
 	s := h.s
 	switch k := s.r.IntN(8); {
+	case !h.begun:
+		h.begun = true
+		h.step(Started{})
 	case h.planned < s.maps && k < 6:
-		id := job.MapTask(h.planned)
+		split := job.Split{Task: job.MapTask(h.planned), Offset: int64(h.plan), Objects: objects, Nodes: s.names[:min(s.r.IntN(3), len(s.names))]}
 		h.planned++
-		h.step(Planned{job.Split{Task: id, Objects: objects, Nodes: s.names[:min(s.r.IntN(3), len(s.names))]}})
+		s.plans[h.plan] = append(s.plans[h.plan], split)
+		h.step(Planned{split})
 	case h.planned == s.maps && !h.sealed && k < 6:
 		h.sealed = true
-		h.step(Sealed{"d"})
+		h.step(Sealed{Digest: "d"})
 	case k < 6:
 		s.note("%v ticks", h)
 		h.about = ""
@@ -478,7 +602,13 @@ func (h *head) work() {
 	case s.cancels && s.fault(8):
 		h.step(Stopped{errCancelled})
 	case s.fault(4):
-		h.step(Noted{s.names[s.r.IntN(len(s.names))], fmt.Sprint(s.r.IntN(2)), 1 + s.r.IntN(2), s.r.IntN(2) == 0, s.now})
+		n := s.nodes[s.r.IntN(len(s.nodes))]
+		e := Noted{Node: n.name, Zone: fmt.Sprint(s.r.IntN(2)), Slots: 1 + s.r.IntN(2), Away: s.r.IntN(2) == 0, Now: s.now}
+		if n.up && n.epoch == h.epoch && !e.Away {
+			e.Incarnation = n.incarnation
+			h.heard(n.sender())
+		}
+		h.step(e)
 	}
 }
 
@@ -522,18 +652,31 @@ func (h *head) fails(err error) {
 	h.release(err)
 }
 
-// release ends the process in good order.
+// release ends the process in good order. A job that has failed ends in the log first: who cannot write that any more has a successor, to whom all that is there
+// belongs.
 func (h *head) release(err error) {
+	s := h.s
+	if err != nil && !errors.Is(err, commit.ErrLost) {
+		if errors.Is(err, ErrSucceeded) || errors.Is(err, errFenced) || errors.Is(err, errLog) || h.Append(bg, []byte(`{"ended":{}}`)) != nil {
+			s.note("%v leaves: %v", h, brief(err))
+			h.claim.Leave()
+			h.phase, h.asks, h.follows, h.store.dead = gone, nil, nil, true
+			return
+		}
+		s.ended = err
+	}
 	rerr := h.claim.Release(bg)
-	h.s.note("%v releases its claim: %v", h, brief(rerr))
+	s.note("%v releases its claim: %v", h, brief(rerr))
 	if rerr != nil && !errors.Is(rerr, errFault) {
-		h.s.wrong("%v: %v", h, rerr)
+		s.wrong("%v: %v", h, rerr)
 	}
 	h.phase, h.asks, h.follows = gone, nil, nil
 	switch {
-	case h.epoch != h.s.epoch, errors.Is(err, errFault), errors.Is(err, commit.ErrLost), errors.Is(err, errFenced):
+	case h.epoch != s.epoch, errors.Is(err, commit.ErrLost):
 		// Another one does it, or will.
+	case err != nil && s.store.decided != nil:
+		s.note("whoever comes next finishes what was decided")
 	default:
-		h.s.finish(err)
+		s.finish(err)
 	}
 }

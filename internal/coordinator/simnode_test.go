@@ -21,9 +21,11 @@ type node struct {
 	epoch       uint64 // of the coordinator that it works for
 	up, paused  bool
 	gone        bool // it will not start again
+	slow, flaky bool
 	slots       []simSlot
 	kept        map[job.AttemptID]*keptRun
-	tentative   []inbox // by partition: what mappers sent ahead; empty: nothing
+	counts      map[job.AttemptID]bool // of those, what it knows to count
+	tentative   []inbox                // by partition: what mappers sent ahead; empty: nothing
 	store       *process
 }
 
@@ -78,7 +80,35 @@ func (n *node) stop() {
 		n.slots[i] = simSlot{}
 	}
 	clear(n.kept)
+	clear(n.counts)
 	n.tentative = make([]inbox, n.s.reducers)
+}
+
+// adopt has the agent work for the latest coordinator. What is not committed it gives up, but for what may be: of that it asks.
+func (n *node) adopt() {
+	n.epoch = n.s.epoch
+	n.s.note("%v works for epoch %d", n, n.epoch)
+	n.tentative = make([]inbox, n.s.reducers)
+	for i := range n.slots {
+		sl := &n.slots[i]
+		if sl.state == reporting && sl.commit != nil {
+			sl.commit.Sender = n.sender()
+			n.report(i)
+			continue
+		}
+		*sl = simSlot{state: idle, seq: sl.seq + 1}
+	}
+}
+
+// revoked gives up an attempt that is beaten.
+func (n *node) revoked(r Revoke) {
+	for i := range n.slots {
+		sl := &n.slots[i]
+		if n.up && (sl.state == mapping || sl.state == reducing) && sl.lease.Attempt == r.Attempt {
+			n.s.note("%v gives up %s: %s", n, r.Attempt, r.Reason)
+			*sl = simSlot{state: idle, seq: sl.seq + 1}
+		}
+	}
 }
 
 // others reports whether there is another node that is not gone.
@@ -114,7 +144,11 @@ func (n *node) act() {
 		n.rot()
 		return
 	case n.epoch != s.epoch && s.r.IntN(16) == 0:
-		n.start() // it heard of the new coordinator
+		if s.r.IntN(4) == 0 {
+			n.start()
+		} else {
+			n.adopt()
+		}
 		return
 	}
 	i := s.r.IntN(len(n.slots))
@@ -208,7 +242,7 @@ func (n *node) mapSplit(i int) {
 	s, sl := n.s, &n.slots[i]
 	l := &sl.lease
 	task := s.number(l.Attempt.Task)
-	content := s.content + task
+	content := s.source(task, uint64(l.Split.Offset))
 	if sl.tries == 0 {
 		sl.tries = 1 + s.r.IntN(objects+1)
 	}
@@ -225,8 +259,12 @@ func (n *node) mapSplit(i int) {
 		}
 		return
 	}
+	if n.flaky && s.others(n) && s.r.IntN(3) == 0 {
+		n.fails(i, FaultTask, -1, "runner died")
+		return
+	}
 	for o := range objects {
-		if _, skipped := l.Skip[o]; s.poison[task]>>o&1 == 1 && !skipped {
+		if _, skipped := l.Skip[o]; s.poison[content-s.content]>>o&1 == 1 && !skipped {
 			n.fails(i, FaultObject, o, "guest memory limit")
 			return
 		}
@@ -355,6 +393,9 @@ func (n *node) verdict(c caller, v Verdict) {
 	if sl.commit != nil && !v.Accepted {
 		a := sl.commit.Attempt
 		delete(n.kept, a)
+		if n.counts[a] {
+			n.s.wrong("%v gives up %s, of which it heard that it counts", n, a)
+		}
 		u := commit.Uploads{Bucket: n.store, Prefix: outDir, Job: "j"}
 		for _, h := range sl.commit.Result.handles() {
 			n.s.note("%v gives up %s", c, h)
@@ -363,5 +404,13 @@ func (n *node) verdict(c caller, v Verdict) {
 			}
 		}
 	}
+	if sl.commit != nil && v.Accepted {
+		n.counts[sl.commit.Attempt] = true
+	}
 	*sl = simSlot{state: idle, seq: sl.seq}
+}
+
+// source returns what a task maps: plans that were begun one after the other differ.
+func (s *simulation) source(task int, plan uint64) int {
+	return s.content + (task+int(plan))%s.maps
 }

@@ -28,12 +28,13 @@ var (
 // TestSimulation runs whole jobs on a model of the world, each on a schedule of its own, and checks that what they publish is what an
 // undisturbed run does, once.
 //
-// Real are the machine and the loop around it, claims, decisions and publishing, the mem store, and what package shuffle does to sections: how
-// they are sealed, framed, received, selected and merged. Modelled are agents and their runners, the network, the job log and time.
+// Real are the machine and the loop around it, the replay of the log, claims, decisions and publishing, the mem store, and what package shuffle does to
+// sections: how they are sealed, framed, received, selected and merged. Modelled are agents and their runners, the network, where the job log and the plan lie, and time.
 // Messages come late, in any order, twice or never; pieces of runs are cut short or altered as well. Nodes die with what they kept, start
-// again, or do not, stand still, or two of them never reach each other; disks lose some of what is kept; reduces commit before they were told all runs; coordinators die between any two appends and calls to the store, calls fail before or after they took effect,
-// and another coordinator takes over from one that is dead or only silent: it finishes what was decided, or begins the job anew, for the
-// log is not read back. At last nothing breaks any more, and the job must end.
+// again, or do not, stand still, are slow, fail more than others, or two of them never reach each other; disks lose some of what is kept; reduces commit before they were told all runs; coordinators die between any two appends
+// and calls to the store; appends and calls fail before or after they took effect,
+// and another coordinator takes over from one that is dead or only silent: it finishes what was decided, or goes on where the log ends, or, if the plan was
+// not sealed, begins another one, which differs. Agents keep what counts meanwhile, and ask again for what may. At last nothing breaks any more, and the job must end.
 func TestSimulation(t *testing.T) {
 	if *simSeed != 0 {
 		s := newSimulation(*simSeed, true)
@@ -57,8 +58,9 @@ func TestSimulation(t *testing.T) {
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	began := time.Now()
-	failed, tried, steps := trySchedules(first, count)
-	t.Logf("%d schedules of %d steps from seed %d in %v", tried, steps, first, time.Since(began).Round(time.Millisecond))
+	failed, tried, seen := trySchedules(first, count)
+	t.Logf("%d schedules of %d steps from seed %d in %v: %d coordinators went on after others, with %d tasks committed; %d backups began, %d nodes were quarantined",
+		tried, seen.steps, first, time.Since(began).Round(time.Millisecond), seen.resumed, seen.kept, seen.backups, seen.quarantined)
 	if failed == nil {
 		return
 	}
@@ -87,8 +89,8 @@ func (s *simulation) story() string {
 }
 
 // trySchedules runs schedules until one fails, and returns the first that did.
-func trySchedules(first, count uint64) (failed *simulation, tried, steps uint64) {
-	var next, all atomic.Uint64
+func trySchedules(first, count uint64) (failed *simulation, tried uint64, seen seen) {
+	var next atomic.Uint64
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -103,19 +105,32 @@ func trySchedules(first, count uint64) (failed *simulation, tried, steps uint64)
 				}
 				s := newSimulation(first+i, false)
 				err := s.run()
-				all.Add(uint64(s.steps))
-				if err != nil {
-					mu.Lock()
-					if failed == nil || s.seed < failed.seed {
-						failed = s
-					}
-					mu.Unlock()
+				mu.Lock()
+				seen.add(s)
+				if err != nil && (failed == nil || s.seed < failed.seed) {
+					failed = s
 				}
+				mu.Unlock()
 			}
 		})
 	}
 	wg.Wait()
-	return failed, min(next.Load(), count), all.Load()
+	return failed, min(next.Load(), count), seen
+}
+
+// A seen says what happened.
+type seen struct{ steps, resumed, kept, backups, quarantined int }
+
+func (n *seen) add(s *simulation) {
+	n.steps += s.steps
+	for _, h := range s.heads {
+		if h.resumed {
+			n.resumed++
+			n.kept += h.kept
+		}
+		n.backups += int(h.loop.m.backups)
+		n.quarantined += h.quarantined
+	}
 }
 
 // TestScheduleRepeats shows that a seed is all that a schedule needs.
@@ -155,6 +170,12 @@ type simulation struct {
 	storeFaults, refusals, cancels bool
 	deaths                         [][objects]int // of runners, with an object in flight
 
+	// What is durable: the job log, and plans that were begun, by epoch.
+	log    []entry
+	plans  map[uint64][]job.Split
+	ended  error                    // as the log says that the job did
+	leases map[job.AttemptID]holder // by any coordinator
+
 	names []string
 	nodes []*node
 	apart [2]int  // nodes that cannot reach each other; the same twice: none
@@ -171,6 +192,13 @@ type simulation struct {
 	trace   []string
 }
 
+// An entry is one of the job log: a record, or a coordinator's first.
+type entry struct {
+	epoch  uint64
+	lead   bool
+	record []byte
+}
+
 // A parcel is a message under way.
 type parcel struct {
 	to      *node // nil: a coordinator
@@ -185,6 +213,7 @@ func newSimulation(seed uint64, tracing bool) *simulation {
 		chance: r.IntN(8) == 0, tolerant: r.IntN(4) > 0,
 		storeFaults: r.IntN(4) == 0, refusals: r.IntN(16) == 0, cancels: r.IntN(16) == 0,
 	}
+	s.plans, s.leases = make(map[uint64][]job.Split), make(map[job.AttemptID]holder)
 	s.store = &jobStore{Bucket: mem.New().Bucket("b"), out: make(map[store.Handle]bool)}
 	s.poison, s.deaths = make([]uint8, s.maps), make([][objects]int, s.maps)
 	for i := range s.poison {
@@ -196,7 +225,9 @@ func newSimulation(seed uint64, tracing bool) *simulation {
 	for i := range 1 + r.IntN(3) {
 		n := &node{
 			s: s, name: "abc"[i : i+1], slots: make([]simSlot, slots), kept: make(map[job.AttemptID]*keptRun),
-			store: &process{jobStore: s.store},
+			counts: make(map[job.AttemptID]bool),
+			store:  &process{jobStore: s.store},
+			slow:   r.IntN(6) == 0, flaky: r.IntN(8) == 0,
 		}
 		s.names, s.nodes = append(s.names, n.name), append(s.nodes, n)
 	}
@@ -341,7 +372,9 @@ func (s *simulation) step() {
 	case k < 7 && len(s.net) > 0:
 		s.arrive()
 	case k < 14:
-		s.nodes[s.r.IntN(len(s.nodes))].act()
+		if n := s.nodes[s.r.IntN(len(s.nodes))]; !n.slow || s.r.IntN(12) == 0 {
+			n.act()
+		}
 	default:
 		s.lead()
 	}

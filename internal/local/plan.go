@@ -60,4 +60,10 @@ func (discardArea) Read(context.Context, string, int64, int64) ([]byte, error) {
 	return nil, errors.New("the plan was not kept")
 }
 
+func (discardArea) Seal(context.Context, []byte) error { return nil }
+
+func (discardArea) Index(context.Context, int64) ([]byte, error) {
+	return nil, errors.New("the plan was not kept")
+}
+
 func (discardArea) Close() error { return nil }

@@ -26,6 +26,8 @@ type Desk struct {
 	term context.Context
 	// behind, if not nil, is told that somebody knows of a later leader.
 	behind func(epoch uint64)
+	// known, if not nil, reports whether a job is led here and not over, though it may not have begun yet.
+	known func(job string) bool
 	// works, if not nil, reports whether a node may have work.
 	works func(node string, incarnation uint64) bool
 	// address, if not nil, returns where what a node keeps can be fetched, "" if it is not there.
@@ -171,8 +173,19 @@ func (d *Desk) led(job string) (*entry, error) {
 	if e := d.jobs[job]; e != nil && e.coord != nil {
 		return e, nil
 	}
-	return nil, errOver(job)
+	return nil, d.none(job)
 }
+
+// none is the error of a job that is not led here, or not yet.
+func (d *Desk) none(job string) error {
+	if d.known != nil && d.known(job) {
+		return errSoon
+	}
+	return errOver(job)
+}
+
+// errSoon is answered while a job is taken up: who gets it asks again.
+var errSoon = &cluster.RemoteError{Code: brief.CodeDeposed, Text: "the job is being taken up"}
 
 // entry returns the place of a job that came at that time, and makes one if it has none. It gets no slots before it is its turn.
 func (d *Desk) entry(id string, s *job.Spec, came time.Time) *entry {
@@ -491,5 +504,5 @@ func (d *Desk) describe(_ context.Context, q *brief.Query) (*brief.Brief, error)
 	if e := d.jobs[q.Job]; e != nil && e.brief != nil {
 		return e.brief, nil
 	}
-	return nil, errOver(q.Job)
+	return nil, d.none(q.Job)
 }

@@ -44,8 +44,14 @@ type Work struct {
 
 	// Blocks, if not nil, is where the plan of a job lies that has neither output nor work URI; nil: in a directory of this process.
 	Blocks plan.Area
-	// Succeeds says that the job had another coordinator before: a claim of its own at its output is taken over.
-	Succeeds bool
+	// Replay, if not nil, is the log of a job that had another coordinator before: the job goes on where it ends, and a claim of its own at its output is taken
+	// over. The driver takes it.
+	Replay *coordinator.Replay
+	// Members returns who is a member of the cluster; nil: nobody else is.
+	Members func() []cluster.Present
+
+	Quarantine func(coordinator.Quarantine) // if not nil, is told of nodes that fail
+	Revoke     func(coordinator.Revoke)     // if not nil, tells a node that an attempt is not wanted any more
 
 	Committed func(r job.AttemptReport) // if not nil, is told of each attempt that counts
 	Step      func(name string)         // if not nil, is called at each step of committing, by name. Tests stop the world there.
@@ -113,8 +119,13 @@ func (d *Driver) Open(ctx context.Context) (err error) {
 	return nil
 }
 
-// planName is that of a plan of this coordinator: one that it made anew is another.
-func (d *Driver) planName() string { return strconv.FormatUint(d.w.Epoch, 10) }
+// planName is that of the job's plan: the epoch of the coordinator that began it.
+func (d *Driver) planName() string {
+	if r := d.w.Replay; r != nil && r.Plan != "" {
+		return strconv.FormatUint(r.Begun, 10)
+	}
+	return strconv.FormatUint(d.w.Epoch, 10)
+}
 
 // Places returns the stores of the job, which Open has opened. They stay the driver's.
 func (d *Driver) Places() *brief.Places { return d.places }
@@ -152,7 +163,7 @@ func (d *Driver) Claim(ctx context.Context) (err error) {
 		return nil
 	}
 	d.claim, err = commit.Take(ctx, d.places.Output, d.places.URI.Prefix, d.w.Job, &commit.Options{
-		Name: d.w.Spec.Output, Overwrite: d.w.Spec.Overwrite, Step: d.w.Step, Succeeds: d.w.Succeeds,
+		Name: d.w.Spec.Output, Overwrite: d.w.Spec.Overwrite, Step: d.w.Step, Succeeds: d.w.Replay != nil,
 		Published: func(n, of int) {
 			d.published.Store(int64(n))
 			d.parts.Store(int64(of))
@@ -224,16 +235,20 @@ func (d *Driver) run(ctx context.Context, log *cluster.Log, desk *Desk, crew Cre
 		return nil, err
 	}
 	l := jobLog{log, d.w.Epoch}
-	m := coordinator.New(coordinator.Config{Job: d.w.Job, Epoch: d.w.Epoch, Reducers: reducers, Tolerates: tolerates, Patience: placement.DefaultPatience})
+	conf := coordinator.Config{Job: d.w.Job, Epoch: d.w.Epoch, Reducers: reducers, Tolerates: tolerates, Patience: placement.DefaultPatience, Alone: d.printer != nil}
+	m, resumed, err := d.machine(ctx, conf)
+	if err != nil {
+		return nil, err
+	}
 	seat := desk.entry(d.w.Job, d.w.Spec, d.w.Began)
 	c := coordinator.Start(context.WithoutCancel(ctx), m, coordinator.Options{
-		Log: l, Discard: d.discard, Committed: d.committed, Waiting: seat.offer,
+		Log: l, Discard: d.discard, Committed: d.committed, Waiting: seat.offer, Quarantine: d.w.Quarantine, Revoke: d.w.Revoke,
 	})
 	defer c.Close()
 	d.coord.Store(c)
 	seat.begin(context.WithoutCancel(ctx), c)
 	defer seat.end()
-	outcome, summary, err := d.work(ctx, c, reducers, crew)
+	outcome, summary, err := d.work(ctx, c, reducers, crew, resumed)
 	if err != nil {
 		return nil, err
 	}
@@ -249,11 +264,14 @@ type jobLog struct {
 
 func (l jobLog) Append(ctx context.Context, record []byte) error {
 	err := l.log.Append(ctx, l.epoch, record)
-	if errors.Is(err, cluster.ErrFenced) {
-		return errors.Join(errors.New("another coordinator took over"), err)
+	if err != nil {
+		return errors.Join(errJobLog, err)
 	}
-	return err
+	return nil
 }
+
+// errJobLog says that a record may not be in the log: what the job has made stays, for whoever goes on with it.
+var errJobLog = errors.New("the job log was not written")
 
 // write appends a record that is not the coordinator's own.
 func (l jobLog) write(ctx context.Context, r *coordinator.Record) error {
@@ -268,7 +286,7 @@ func (l jobLog) write(ctx context.Context, r *coordinator.Record) error {
 var errEnough = errors.New("enough was printed")
 
 // work plans and has the agents work until the job needs no more, or can have none.
-func (d *Driver) work(ctx context.Context, c *coordinator.Coordinator, reducers int, crew Crew) (*coordinator.Outcome, *plan.Summary, error) {
+func (d *Driver) work(ctx context.Context, c *coordinator.Coordinator, reducers int, crew Crew, resumed *plan.Summary) (*coordinator.Outcome, *plan.Summary, error) {
 	wctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	// Whatever goes wrong is told to the coordinator, which knows whether it still matters.
@@ -288,8 +306,15 @@ func (d *Driver) work(ctx context.Context, c *coordinator.Coordinator, reducers 
 		}()
 	}
 	var wg sync.WaitGroup
-	summary := &plan.Summary{}
+	summary := resumed
+	if err := c.Tell(ctx, coordinator.Started{}); err != nil {
+		return nil, nil, err
+	}
 	wg.Go(func() {
+		if resumed != nil {
+			failed(d.await(wctx, c))
+			return
+		}
 		s, err := d.plan(wctx, c, reducers, crew)
 		if err != nil {
 			failed(err)
@@ -306,6 +331,9 @@ func (d *Driver) work(ctx context.Context, c *coordinator.Coordinator, reducers 
 	wg.Wait()
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, nil, err
+	}
+	if summary == nil { // it ended before the plan was complete
+		summary = &plan.Summary{}
 	}
 	return &outcome, summary, nil
 }
@@ -364,7 +392,7 @@ func (d *Driver) plan(ctx context.Context, c *coordinator.Coordinator, reducers 
 			return nil, err
 		}
 	}
-	return s, c.Tell(ctx, coordinator.Sealed{Digest: s.Digest})
+	return s, c.Tell(ctx, coordinator.Sealed{Digest: s.Digest, Listed: coordinator.Listed{Archived: s.Archived, Markers: s.Markers}})
 }
 
 // PlanOptions returns how a job is planned, which prints in the order of keys if it is sorted.

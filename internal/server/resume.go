@@ -27,7 +27,7 @@ func (t *term) resume() error {
 	return nil
 }
 
-// resumeJob takes up one job. What it had done is done again, but for a decision, which is finished. t.mu is held.
+// resumeJob takes up one job, where its log ends. t.mu is held.
 func (t *term) resumeJob(id string) error {
 	log, err := t.s.o.Cluster.Resume(t.ctx, id)
 	if err != nil {
@@ -59,6 +59,7 @@ func (t *term) resumeJob(id string) error {
 	}
 	j := t.track(id, spec, began)
 	j.again = true
+	t.living.Store(id, true)
 	t.s.o.Log.Info("takes up a job", "job", id, "epoch", t.epoch)
 	t.wg.Go(func() {
 		j.run(func() error {

@@ -15,20 +15,29 @@ type term struct {
 	s     *server
 	ctx   context.Context // until it ends
 	epoch uint64
+	end   context.CancelCauseFunc
 	desk  *Desk
 	stops []func()
 
-	mu   sync.Mutex
-	jobs map[string]*tracked
-	wg   sync.WaitGroup // of the jobs
+	mu     sync.Mutex
+	jobs   map[string]*tracked
+	living sync.Map       // of those, by name, that were taken over and have not ended
+	wg     sync.WaitGroup // of the jobs
 }
 
 func newTerm(s *server, ctx context.Context, epoch uint64, end context.CancelCauseFunc) *term {
-	t := &term{s: s, ctx: ctx, epoch: epoch, desk: NewDesk(s.o.Cluster, epoch, s.o.Quotas), jobs: map[string]*tracked{}}
+	t := &term{s: s, ctx: ctx, epoch: epoch, end: end, desk: NewDesk(s.o.Cluster, epoch, s.o.Quotas), jobs: map[string]*tracked{}}
 	t.desk.term = ctx
 	t.desk.behind = func(later uint64) { end(fmt.Errorf("epoch %d has begun: %w", later, cluster.ErrDeposed)) }
+	t.desk.known = t.lives
 	t.desk.works, t.desk.address, t.desk.happens = s.works, s.address, t.happens
 	return t
+}
+
+// lives reports whether a job was taken up and is not over.
+func (t *term) lives(job string) bool {
+	_, lives := t.living.Load(job)
+	return lives
 }
 
 // works reports whether a node may have work: it is a member, and neither drains nor is in quarantine.

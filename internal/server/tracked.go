@@ -18,12 +18,13 @@ import (
 
 // A tracked is a job that a leader knows.
 type tracked struct {
-	t     *term
-	id    string
-	spec  *job.Spec
-	began time.Time
-	ask   submission // what of it is not in spec; zero after a takeover
-	again bool       // a coordinator before this one had it
+	t      *term
+	id     string
+	spec   *job.Spec
+	began  time.Time
+	ask    submission          // what of it is not in spec; zero after a takeover
+	again  bool                // a coordinator before this one had it
+	replay *coordinator.Replay // its log, then
 
 	ctx  context.Context // until it is cancelled, or the term ends
 	stop context.CancelCauseFunc
@@ -33,8 +34,9 @@ type tracked struct {
 	diary  diary
 	mu     sync.Mutex
 	ended  *coordinator.Ended
-	text   *output  // of a job that prints
-	offers []func() // what ends the offers of its programs
+	failed *coordinator.Ended // is in the log already
+	text   *output            // of a job that prints
+	offers []func()           // what ends the offers of its programs
 }
 
 // endTime bounds the writing of the last record.
@@ -158,21 +160,54 @@ func (j *tracked) run(wait func() error) {
 	if err != nil && j.t.ctx.Err() != nil {
 		return // the next leader goes on
 	}
-	e := j.end(result, err)
-	if log != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(j.t.ctx), endTime)
-		defer cancel()
-		if werr := (jobLog{log, j.t.epoch}).end(ctx, e); werr != nil { // what it came to is at its output
-			j.t.s.o.Log.Error("job log", "job", j.id, "error", werr)
+	e := j.failed
+	if e == nil {
+		e = j.end(result, err)
+		if log != nil {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(j.t.ctx), endTime)
+			defer cancel()
+			if werr := (jobLog{log, j.t.epoch}).end(ctx, e); werr != nil { // what it came to is at its output
+				j.t.s.o.Log.Error("job log", "job", j.id, "error", werr)
+			}
 		}
 	}
 	j.mu.Lock()
 	j.ended = e
 	j.mu.Unlock()
 	close(j.done)
+	j.t.living.Delete(j.id)
 	j.t.over(j.id)
 	j.t.happens(j.id, Happening{What: JobEnded, Reason: e.Error, Run: e.Took})
 	j.t.s.o.Log.Info("job ended", "job", j.id, "took", e.Took, "error", e.Error)
+}
+
+// fails writes down that the job has failed, before anything of it is removed. It is false if there may be another coordinator, to whom all belongs that is there.
+func (j *tracked) fails(log *cluster.Log, err error) bool {
+	if errors.Is(err, coordinator.ErrSucceeded) {
+		return false
+	}
+	if errors.Is(err, errJobLog) && !errors.Is(err, cluster.ErrTooLarge) { // the next term reads what is there
+		j.t.end(fmt.Errorf("job %s: %w: %w", j.id, cluster.ErrDeposed, err))
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.t.ctx), endTime)
+	defer cancel()
+	j.failed = j.end(nil, err)
+	return jobLog{log, j.t.epoch}.end(ctx, j.failed) == nil
+}
+
+// replay reads a log that this coordinator leads.
+func replay(ctx context.Context, log *cluster.Log) (*coordinator.Replay, error) {
+	r := new(coordinator.Replay)
+	for e, err := range log.Read(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if err := r.Take(e.Lead, e.Data); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
 }
 
 // lead opens the log of the job. Its first record is the spec.
@@ -181,7 +216,10 @@ func (j *tracked) lead() (*cluster.Log, error) {
 	if err == nil {
 		err = log.Lead(j.ctx, j.t.epoch)
 	}
-	if err == nil && !j.again {
+	switch {
+	case err == nil && j.again:
+		j.replay, err = replay(j.ctx, log)
+	case err == nil:
 		err = jobLog{log, j.t.epoch}.write(j.ctx, &coordinator.Record{Spec: j.spec, Began: j.began})
 	}
 	if err != nil {
@@ -194,7 +232,7 @@ func (j *tracked) lead() (*cluster.Log, error) {
 func (j *tracked) drive(log *cluster.Log) (result *job.Result, err error) {
 	w := Work{
 		Job: j.id, Epoch: j.t.epoch, Spec: j.spec, Schemes: j.t.s.o.Schemes, Began: j.began, Locate: j.t.s.locate,
-		Sorted: j.ask.Sorted, MaxRequests: j.ask.MaxRequests, Succeeds: j.again,
+		Sorted: j.ask.Sorted, MaxRequests: j.ask.MaxRequests, Replay: j.replay, Members: j.t.s.view.Members,
 		Approve: func(n int64) error {
 			return fmt.Errorf("the job needs about %d requests, more than %d: allow them with --max-requests", n, j.ask.MaxRequests)
 		},
@@ -211,7 +249,7 @@ func (j *tracked) drive(log *cluster.Log) (result *job.Result, err error) {
 	d := NewDriver(w)
 	j.driver.Store(d)
 	defer func() {
-		if j.t.ctx.Err() != nil {
+		if j.t.ctx.Err() != nil || err != nil && !j.fails(log, err) {
 			d.Leave()
 		}
 		err = errors.Join(err, d.Close())

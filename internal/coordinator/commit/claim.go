@@ -137,12 +137,12 @@ func (c *Claim) contend(ctx context.Context) error {
 	for name, doc := range others {
 		gone, known := c.out.opts.Dead(doc.Owner)
 		switch {
+		case known && gone:
+			dead = append(dead, name)
 		case c.out.opts.Succeeds && doc.Job == c.doc.Job:
 			before = append(before, name)
-		case known && !gone:
-			return &claimedError{doc}
 		case known:
-			dead = append(dead, name)
+			return &claimedError{doc}
 		default:
 			unknown[name] = doc
 		}
@@ -318,6 +318,9 @@ func (c *Claim) open(ctx context.Context) error {
 		}
 	}
 	c.old = m
+	if c.out.opts.Succeeds {
+		return nil
+	}
 	return c.out.sweep(ctx, c.name, nil)
 }
 

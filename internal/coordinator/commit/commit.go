@@ -82,7 +82,9 @@ const (
 type Options struct {
 	Name      string // the output's URI, for errors; "" means the key of its manifest
 	Overwrite bool   // go on over an existing output, which stays as it is until the decision
-	Succeeds  bool   // claims of the same job are those of coordinators before this one, which are taken over without a wait
+	// Succeeds has the job go on where another coordinator of it was: what that left stays, its uploads and its plan, and claims of the same job are
+	// taken over without a wait.
+	Succeeds bool
 
 	Owner   Owner                          // who claims; the zero value means this process
 	Dead    func(Owner) (dead, known bool) // whether a process is gone; nil asks /proc. Not known: its beat decides

@@ -21,7 +21,15 @@ type Area interface {
 
 	// Read returns length bytes of a shard, exactly.
 	Read(ctx context.Context, shard string, offset, length int64) ([]byte, error)
+
+	// Seal stores the index, after which the plan does not change. It can be read, whole, when Seal returns.
+	Seal(ctx context.Context, index []byte) error
+
+	// Index returns what Seal has stored; one of more than limit bytes is an error. It returns store.ErrNotExist if the plan was not sealed.
+	Index(ctx context.Context, limit int64) ([]byte, error)
 }
+
+const indexName = "plan-index"
 
 // A DirArea keeps plans in a local directory, all blocks in one shard. It belongs to one process at a time.
 type DirArea struct {
@@ -76,6 +84,20 @@ func (a *DirArea) Read(_ context.Context, shard string, offset, length int64) ([
 	return b, nil
 }
 
+// Seal writes the index beside the shard.
+func (a *DirArea) Seal(_ context.Context, index []byte) error {
+	return os.WriteFile(filepath.Join(a.dir, indexName), index, 0o600)
+}
+
+// Index reads the index.
+func (a *DirArea) Index(_ context.Context, limit int64) ([]byte, error) {
+	f, err := os.Open(filepath.Join(a.dir, indexName))
+	if err != nil {
+		return nil, err
+	}
+	return all(f, limit)
+}
+
 // Close closes the shard for writing. Blocks can still be read.
 func (a *DirArea) Close() error {
 	a.mu.Lock()
@@ -111,6 +133,31 @@ func (a bucketArea) Read(ctx context.Context, shard string, offset, length int64
 	b := make([]byte, length)
 	_, err = io.ReadFull(r, b)
 	return b, errors.Join(short(err), r.Close())
+}
+
+func (a bucketArea) Seal(ctx context.Context, index []byte) error {
+	_, err := a.bucket.Put(ctx, a.prefix+indexName, index)
+	return err
+}
+
+func (a bucketArea) Index(ctx context.Context, limit int64) ([]byte, error) {
+	r, err := a.bucket.Open(ctx, a.prefix+indexName, "", 0, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	return all(r, limit)
+}
+
+// all reads r to its end, if that is not too far.
+func all(r io.ReadCloser, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err := errors.Join(err, r.Close()); err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%w: larger than %d bytes", ErrCorrupt, limit)
+	}
+	return b, nil
 }
 
 // short names the end of a shard that ends too early.

@@ -207,3 +207,14 @@ func (f *fields) varint() int64 {
 	f.b = f.b[n:]
 	return v
 }
+
+// text takes n bytes.
+func (f *fields) text(n int) string {
+	if n > len(f.b) {
+		f.bad, f.b = true, nil
+		return ""
+	}
+	t := string(f.b[:n])
+	f.b = f.b[n:]
+	return t
+}

@@ -44,6 +44,8 @@ const writers = 4
 // goroutine than Build's, and never after Build has returned. While sink waits, the listing waits. An error of
 // sink ends Build, which returns it.
 //
+// At last the headers of all splits are written to area as well, from where [Load] has them: the plan is sealed, and what its digest names is all there.
+//
 // Two inputs may name the same object, which then stands in the plan twice; two equal inputs are refused.
 func Build(ctx context.Context, inputs []Input, area Area, o *Options, sink func(job.Split) error) (*Summary, error) {
 	if o == nil {
@@ -56,6 +58,7 @@ func Build(ctx context.Context, inputs []Input, area Area, o *Options, sink func
 		}
 		seen[in.URI] = true
 	}
+	whole := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	b := &builder{
 		area:   area,
@@ -77,6 +80,7 @@ func Build(ctx context.Context, inputs []Input, area Area, o *Options, sink func
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
+			b.index.add(&bl.split)
 			if err := sink(bl.split); err != nil {
 				return err
 			}
@@ -85,6 +89,13 @@ func Build(ctx context.Context, inputs []Input, area Area, o *Options, sink func
 	})
 	if err := g.Wait(); err != nil {
 		return nil, err
+	}
+	index, err := b.index.seal(b.digest.Sum(nil))
+	if err == nil {
+		err = area.Seal(whole, index)
+	}
+	if err != nil {
+		return nil, &job.Error{Op: "plan", Err: err}
 	}
 	return &b.sum, nil
 }
@@ -105,6 +116,7 @@ type builder struct {
 	raw    []byte // the last payload
 	digest hash.Hash
 	sum    Summary
+	index  index // of splits that were announced
 }
 
 // run lists all inputs and queues their splits.

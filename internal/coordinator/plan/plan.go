@@ -34,6 +34,22 @@
 //	bytes    all keys, back to back
 //	bytes    all ETags, back to back
 //
+// Beside the shards lies the index of a sealed plan, the headers of all its splits:
+//
+//	offset  bytes  what
+//	0       4      "MRPI"
+//	4       1      version, 1
+//	5       1      compression of the payload: 1, S2 block
+//	6       2      zero
+//	8       4      splits
+//	12      4      length of the payload before compression
+//	16      32     digest of the plan
+//	48      4      CRC-32C of bytes 0 to 47 and of the payload as it lies here
+//	52      …      payload: for each split
+//	                 u length of the name of its shard, and the name; 0 if it is that of the split before
+//	                 u offset, u length, u objects, u bytes, u preferred nodes; for each of these
+//	                   u its number, in the order in which nodes are first named, and the first time u length of its name, and the name
+//
 // The digest of a plan is a SHA-256 over its inputs' URIs and its payloads before compression, each preceded by its
 // length: equal lists give equal digests, wherever and however the blocks lie.
 package plan
