@@ -21,11 +21,15 @@ const (
 type pace struct {
 	ring  []time.Duration
 	next  int
-	known time.Duration // median; 0: it is to be found
+	adds  int
+	known time.Duration // median of a moment ago; 0: it is to be found
 }
 
 func (p *pace) add(d time.Duration) {
-	p.known = 0
+	p.adds++
+	if p.adds < sampled || p.adds%32 == 0 {
+		p.known = 0
+	}
 	if len(p.ring) < sampled {
 		p.ring = append(p.ring, d)
 		return

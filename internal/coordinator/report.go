@@ -58,6 +58,10 @@ func (m *Machine) reported(e Reported) []Effect {
 		effects = append(append(effects, Judge{e.Ticket, Verdict{Reason: why}}), discard(&c.Result)...)
 		return append(effects, m.fail(&job.Error{Err: errors.New(why)})...)
 	}
+	var on []*host
+	for _, b := range t.live {
+		on = append(on, b.seat.host)
+	}
 	effects = append(effects, m.commit(a, &c.Result)...)
 	effects = append(effects, Judge{e.Ticket, Verdict{Accepted: true}})
 	if err := m.hopeless(); err != nil {
@@ -67,7 +71,10 @@ func (m *Machine) reported(e Reported) []Effect {
 		effects = append(effects, m.tellAll()...) // what comes before goes with the next tick
 	}
 	effects = append(effects, m.advance()...)
-	return append(effects, m.grantNode(t.host)...) // it runs one less, or is not slow any more
+	for _, h := range on {
+		effects = append(effects, m.grantNode(h)...) // it runs one less, or is not slow any more
+	}
+	return effects
 }
 
 // commit has an attempt count.

@@ -288,8 +288,11 @@ func (h *head) discard(_ context.Context, hd store.Handle) error {
 func (h *head) step(e Event) {
 	h.s.note("%v: %T%[2]v", h, e)
 	h.about = ""
-	if l, ok := e.(Lost); ok {
-		h.about = l.Node
+	switch e := e.(type) {
+	case Lost:
+		h.about = e.Node
+	case Noted: // it may have started again
+		h.about = e.Node
 	}
 	h.loop.step(bg, e)
 	h.settle()
@@ -316,6 +319,9 @@ func (h *head) follow(from caller, q Follow) {
 	for _, x := range q.Missing {
 		if x.Gone {
 			h.failures[x.Run.Task]++
+			if c := h.committed[x.Run.Task]; c != nil && c.Attempt == x.Run {
+				h.failsOn(c.Node, x.Run.Task)
+			}
 		}
 	}
 	f := &following{from, q, make(chan Arrivals, 1)}

@@ -372,7 +372,7 @@ func (s *simulation) step() {
 	case k < 7 && len(s.net) > 0:
 		s.arrive()
 	case k < 14:
-		if n := s.nodes[s.r.IntN(len(s.nodes))]; !n.slow || s.r.IntN(12) == 0 {
+		if n := s.nodes[s.r.IntN(len(s.nodes))]; !n.slow || s.steps > breaking || s.r.IntN(12) == 0 {
 			n.act()
 		}
 	default:

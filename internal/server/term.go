@@ -92,7 +92,7 @@ const zoneLabel = "zone"
 func (t *term) muster() {
 	nodes := map[string]coordinator.Noted{}
 	for _, m := range t.s.view.Members() {
-		nodes[m.Node] = coordinator.Noted{Node: m.Node, Zone: m.Labels[zoneLabel], Slots: m.Slots, Away: !t.s.works(m.Node, m.Incarnation)}
+		nodes[m.Node] = coordinator.Noted{Node: m.Node, Zone: m.Labels[zoneLabel], Slots: m.Slots, Away: !t.s.works(m.Node, m.Incarnation), Incarnation: m.Incarnation}
 	}
 	t.desk.note(t.ctx, nodes)
 }

@@ -180,6 +180,8 @@ func (w *world) step(e coordinator.Event) {
 			if f.Record.Committed != nil {
 				w.end = w.now
 			}
+		case coordinator.Revoke:
+			w.revoked(f)
 		case coordinator.Finish:
 			w.over = errDone
 		case coordinator.Fail:
@@ -323,4 +325,15 @@ func (w *world) measure() {
 	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(s)
 	w.res.Peak = max(w.res.Peak, s[0].Value.Uint64()-s[1].Value.Uint64())
+}
+
+// revoked has a slot stop what is not wanted any more.
+func (w *world) revoked(r coordinator.Revoke) {
+	first := w.number[r.Node] * int32(w.o.Slots)
+	for at := first; at < first+int32(w.o.Slots); at++ {
+		if s := &w.slots[at]; s.attempt == r.Attempt && !s.waits {
+			s.run++
+			w.events.push(event{at: w.now + roundTrip, kind: asks, slot: at, run: s.run})
+		}
+	}
 }
