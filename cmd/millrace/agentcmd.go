@@ -102,7 +102,7 @@ func (c *agentCmd) run(soon, now context.Context, h *home.Home, log *slog.Logger
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
+	defer func() { _ = cl.Close() }() // the last words
 	address, err := at(c.Data, c.Address, agentPort)
 	if err != nil {
 		return err
@@ -111,7 +111,7 @@ func (c *agentCmd) run(soon, now context.Context, h *home.Home, log *slog.Logger
 	if err != nil {
 		return err
 	}
-	defer data.Close()
+	defer func() { _ = data.Close() }()
 	where, err := c.where()
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"strings"
@@ -17,7 +18,6 @@ func notify(ctx context.Context, lines ...string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
 	_, err = conn.Write([]byte(strings.Join(lines, "\n")))
-	return err
+	return errors.Join(err, conn.Close())
 }

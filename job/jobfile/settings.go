@@ -1,6 +1,7 @@
 package jobfile
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ func Settings(name string, data []byte, known []string) (map[string]any, error) 
 		})
 	}
 	if err != nil {
-		if _, placed := err.(*posError); placed {
+		if _, placed := errors.AsType[*posError](err); placed {
 			return nil, fmt.Errorf("%s:%w", name, err)
 		}
 		return nil, fmt.Errorf("%s: %w", name, err)
