@@ -293,6 +293,10 @@ func (a *Agent) attempt(ctx context.Context, l *link, lease *coordinator.Lease) 
 		a.runs.add(lease.Attempt, t.run1) // a reducer may ask for it before we hear that it counts
 	}
 	v, err := a.coord.Commit(ctx, coordinator.Commit{Sender: a.job.Sender, Attempt: lease.Attempt, Result: *result})
+	if err != nil && errors.Is(context.Cause(ctx), errRevoked) {
+		a.runs.drop(lease.Attempt)
+		return t.giveUp()
+	}
 	if err != nil {
 		return fmt.Errorf("commit %s: %w", lease.Attempt, err)
 	}

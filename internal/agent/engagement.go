@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -27,6 +28,7 @@ type engagement struct {
 	kit    *Kit
 	agent  *Agent
 	texts  *sender  // of a job that prints; nil: of another
+	stops  sync.Map // ends each attempt under way, by its id
 	leased sync.Map // when each attempt under way was begun, by its id
 
 	once  sync.Once
@@ -260,12 +262,39 @@ func (e *engagement) do(ctx context.Context, slot int, a *brief.Assignment) erro
 	if e.agent.job.Sender.Epoch != a.Epoch {
 		return nil // it is over
 	}
+	e.stops.Store(a.Attempt, stop)
+	defer e.stops.Delete(a.Attempt)
 	if e.texts != nil {
 		e.texts.begin(ctx, a)
 		defer e.texts.forget(a.Attempt)
 	}
-	return e.agent.work(ctx, slot, &a.Lease)
+	err := e.agent.work(ctx, slot, &a.Lease)
+	if errors.Is(context.Cause(ctx), errRevoked) {
+		return nil
+	}
+	return err
 }
+
+// revoked has the node give up an attempt that is not wanted any more.
+func (n *Node) revoked(news []byte) {
+	var r brief.Revocation
+	if json.Unmarshal(news, &r) != nil {
+		return
+	}
+	n.mu.Lock()
+	e := n.jobs[r.Job]
+	current := n.epoch == r.Epoch
+	n.mu.Unlock()
+	if e == nil || !current {
+		return
+	}
+	if stop, ok := e.stops.Load(r.Attempt); ok {
+		stop.(context.CancelCauseFunc)(errRevoked)
+	}
+}
+
+// errRevoked ends an attempt beside which another one has come to count.
+var errRevoked = errors.New("another attempt counts")
 
 // tell reports progress.
 func (e *engagement) tell(ctx context.Context) {

@@ -180,11 +180,17 @@ func (n *Node) listen(ctx context.Context) (stops []func(), err error) {
 		}
 		stops = append(stops, stop)
 	}
-	stop, err := n.o.Cluster.Subscribe(ctx, brief.Over, func(_ context.Context, job []byte) { n.over(string(job)) })
-	if err == nil {
+	for subject, h := range map[string]func([]byte){
+		brief.Over:                         func(job []byte) { n.over(string(job)) },
+		brief.ToNode(n.name, brief.Revoke): n.revoked,
+	} {
+		stop, err := n.o.Cluster.Subscribe(ctx, subject, func(_ context.Context, news []byte) { h(news) })
+		if err != nil {
+			return stops, err
+		}
 		stops = append(stops, stop)
 	}
-	return stops, err
+	return stops, nil
 }
 
 // replying makes a handler of calls out of a method.

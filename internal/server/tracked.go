@@ -228,6 +228,17 @@ func (j *tracked) lead() (*cluster.Log, error) {
 	return log, nil
 }
 
+// revoke tells a node that an attempt of the job is not wanted any more.
+func (j *tracked) revoke(r coordinator.Revoke) {
+	news, err := json.Marshal(brief.Revocation{Job: j.id, Epoch: j.t.epoch, Attempt: r.Attempt})
+	if err == nil {
+		err = j.t.s.o.Cluster.Publish(context.WithoutCancel(j.t.ctx), brief.ToNode(r.Node, brief.Revoke), news)
+	}
+	if err != nil {
+		j.t.s.o.Log.Warn("revoke", "job", j.id, "node", r.Node, "error", err)
+	}
+}
+
 // drive has the job driven.
 func (j *tracked) drive(log *cluster.Log) (result *job.Result, err error) {
 	w := Work{
@@ -236,6 +247,10 @@ func (j *tracked) drive(log *cluster.Log) (result *job.Result, err error) {
 		Approve: func(n int64) error {
 			return fmt.Errorf("the job needs about %d requests, more than %d: allow them with --max-requests", n, j.ask.MaxRequests)
 		},
+	}
+	w.Revoke = j.revoke
+	w.Quarantine = func(q coordinator.Quarantine) {
+		j.t.s.o.Log.Warn("node gets no work of a job", "job", j.id, "node", q.Node, "reason", q.Reason, "for", q.For)
 	}
 	if j.text != nil {
 		w.Stdout = j.text

@@ -24,6 +24,16 @@ const (
 	Program  = "program"  // a Query with Digest and Origin; the answer is a Kept
 )
 
+// Revoke is news to a node, a Revocation. It may be lost: what the attempt then makes is refused.
+const Revoke = "revoke"
+
+// A Revocation says that an attempt is not wanted any more, because another one counts.
+type Revocation struct {
+	Job     string        `json:"job"`
+	Epoch   uint64        `json:"epoch"`
+	Attempt job.AttemptID `json:"attempt"`
+}
+
 // Over is the subject of news, the name of a job, that no agent needs to keep anything of it.
 const Over = "over"
 
