@@ -181,10 +181,6 @@ var mutations = []mutation{
 		"if len(a.task.live) > 0 {",
 		"if false {",
 	}, {
-		"a backup begins beside two attempts", "backup.go",
-		"if len(t.live) > 1 {",
-		"if false {",
-	}, {
 		"a backup begins on the node that is slow", "backup.go",
 		"if t.live[0].seat.host != s.host {",
 		"if true {",
