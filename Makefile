@@ -47,9 +47,10 @@ bench-shuffle: deps ## Measure netpipes, sorting, grouping and counting beside w
 	$(GO) test -run '^$$' -bench '^Benchmark(Sort|GroupBy|Overlap|WordCount|Skew)$$' -benchtime 1x -timeout 8h ./bench
 
 .PHONY: bench-cluster
-bench-cluster: deps ## Measure jobs on several nodes: a search on those of a Swift beside one through its proxy; a job by a cluster and in one process; ten thousand nodes, simulated.
+bench-cluster: deps ## Measure jobs on several nodes: a search on those of a Swift beside one through its proxy; a job by a cluster and in one process; a new leader; ten thousand nodes, simulated.
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench Swift -benchtime 3x -timeout 60m ./bench/cluster
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '^Benchmark(Path|Submit)$$' -benchtime 10x -timeout 60m ./internal/clustertest
+	$(GO) test -run '^$$' -bench '^BenchmarkResume$$' -benchtime 3x -timeout 60m ./bench
 	$(GO) test -run '^$$' -bench '^BenchmarkPlacement$$' -benchtime 1x -cpu 1 -timeout 60m ./placement/sim
 
 .PHONY: bench-sandbox
