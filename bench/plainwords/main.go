@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -61,7 +62,7 @@ func run(dir string) error {
 	}
 	out := bufio.NewWriter(os.Stdout)
 	for _, word := range slices.Sorted(maps.Keys(all)) {
-		fmt.Fprintf(out, "%s\t%d\n", word, all[word])
+		fmt.Fprintf(out, "%s\t%d\n", strings.ReplaceAll(word, `\`, `\\`), all[word]) // as text output has it
 	}
 	return out.Flush()
 }
